@@ -1,0 +1,145 @@
+"""Every error this package raises.
+
+::
+
+    PluginHostError
+    ├── ConfigError              the app's configuration or a hookspec is wrong
+    ├── PluginLoadError          a file cannot become a plugin; names the file and the remedy
+    │   ├── PluginFileError      missing, unreadable, empty, too large, not a regular file
+    │   ├── ManifestError        the manifest, or the plugin's config, is wrong
+    │   ├── ModuleError          not WebAssembly, a component, invalid, or too large to compile
+    │   ├── ImportDenied         imports something unknown or not granted
+    │   ├── ExportError          lacks an export, or one has the wrong type or ABI version
+    │   └── InitError            the trial instance failed: start, `_initialize`, `ph_alloc`, `ph_init`
+    └── HookError                one call of one hook failed; names plugin and hook
+        ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
+        ├── DeadlineExceeded     the guest missed its deadline
+        ├── BadResult            the guest returned something malformed; carries offset and rule
+        ├── GuestError           the guest declared an error, with a message
+        ├── PoolExhausted        no instance became free in time
+        └── PayloadError         a business hook's payload or answer does not fit its hookspec
+
+A message says who, what, where, why and the remedy. Errors of other libraries never leave the floor
+that uses them: they are translated, and chained with ``from``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PluginHostError(Exception):
+    """Base of every error of this package."""
+
+
+class ConfigError(PluginHostError, ValueError):
+    """The app's configuration, a hookspec, or the use of the extension is wrong."""
+
+
+class PluginLoadError(PluginHostError):
+    """A file cannot become a plugin.
+
+    :param path: the file.
+    :param reason: what is wrong with it, one sentence without a full stop.
+    :param remedy: what to do about it, one sentence without a full stop.
+    """
+
+    def __init__(self, path: Path | str, reason: str, remedy: str = "") -> None:
+        self.path = Path(path)
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{self.path.name}: {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+class PluginFileError(PluginLoadError):
+    """The file is missing, unreadable, empty, too large, or not a regular file."""
+
+
+class ManifestError(PluginLoadError):
+    """The manifest, or the config it carries, is wrong."""
+
+
+class ModuleError(PluginLoadError):
+    """The bytes are not a WebAssembly core module that this host can compile."""
+
+
+class ImportDenied(PluginLoadError):
+    """The module imports something that is unknown or was not granted."""
+
+
+class ExportError(PluginLoadError):
+    """The module lacks an export, or one has the wrong type or ABI version."""
+
+
+class InitError(PluginLoadError):
+    """The trial instance failed before any hook was called."""
+
+
+class HookError(PluginHostError):
+    """One call of one hook failed.
+
+    Raised by the lower floors without names; `named` adds them where they are known.
+    """
+
+    plugin: str = ""
+    hook: str = ""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+    def named(self, plugin: str, hook: str) -> HookError:
+        """Say whose call failed; returns self."""
+        self.plugin, self.hook = plugin, hook
+        return self
+
+    def __str__(self) -> str:
+        who = f"plugin {self.plugin!r}, hook {self.hook!r}: " if self.plugin else ""
+        return who + self.message
+
+
+class GuestTrap(HookError):
+    """The guest trapped.
+
+    :param code: the trap code in lower case (``unreachable``, ``memory_out_of_bounds``, …), or
+        ``host`` when a host function ended the call.
+    :param frames: the guest's functions, innermost first.
+    """
+
+    def __init__(self, message: str, code: str = "", frames: tuple[str, ...] = ()) -> None:
+        self.code = code
+        self.frames = frames
+        super().__init__(message + (f" (in {' < '.join(frames)})" if frames else ""))
+
+
+class DeadlineExceeded(HookError):
+    """The guest missed its deadline, in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__(f"missed its deadline of {timeout * 1000:g} ms")
+
+
+class BadResult(HookError):
+    """The guest returned something malformed.
+
+    :param offset: byte offset in the result at which the rule is broken.
+    :param rule: the rule, as a sentence.
+    """
+
+    def __init__(self, offset: int, rule: str) -> None:
+        self.offset = offset
+        self.rule = rule
+        super().__init__(f"malformed result at byte {offset}: {rule}")
+
+
+class GuestError(HookError):
+    """The guest declared that it failed; `message` is the guest's own."""
+
+
+class PoolExhausted(HookError):
+    """No instance became free before the hook's deadline."""
+
+
+class PayloadError(HookError):
+    """A business hook's payload or answer does not fit its hookspec."""
