@@ -1,0 +1,59 @@
+"""Real operating-system threads, also in a process that gevent has patched.
+
+Under gevent's monkey-patching ``threading.Thread`` is a greenlet: it never runs while a guest
+computes, so a deadline kept by one never fires (docs/rationale.md, "Why real threads under gevent").
+The functions here are the originals whenever patching has replaced them, looked up at call time
+because patching may come after this module's import.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+
+class Lock(Protocol):
+    """What `_thread.lock` offers; a waiter blocks its whole OS thread."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def _gevent_monkey() -> ModuleType | None:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey if monkey is not None and monkey.is_module_patched("threading") else None
+
+
+def is_gevent_patched() -> bool:
+    """Whether gevent has replaced this process's threads by greenlets."""
+    return _gevent_monkey() is not None
+
+
+def _original(module: str, name: str) -> Callable[..., Any]:
+    monkey = _gevent_monkey()
+    if monkey is not None:
+        return cast("Callable[..., Any]", monkey.get_original(module, name))
+    return cast("Callable[..., Any]", getattr(sys.modules[module], name))
+
+
+def start(target: Callable[[], None], name: str) -> None:
+    """Run ``target`` in a new daemon thread that the operating system schedules."""
+    if is_gevent_patched():
+        _original("_thread", "start_new_thread")(target, ())
+    else:
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def sleep(seconds: float) -> None:
+    """Sleep this OS thread, not a greenlet."""
+    _original("time", "sleep")(seconds)
+
+
+def allocate_lock() -> Lock:
+    """Return a lock whose waiters block their OS thread."""
+    return cast("Lock", _original("_thread", "allocate_lock")())
