@@ -10,7 +10,7 @@
     │   ├── ModuleError          not WebAssembly, a component, invalid, or too large to compile
     │   ├── ImportDenied         imports something unknown or not granted
     │   ├── ExportError          lacks an export, or one has the wrong type or ABI version
-    │   └── InitError            the trial instance failed: start, `_initialize`, `ph_alloc`, `ph_init`
+    │   └── InitError            the trial instance failed: start, `_initialize`, `ph_init`, …
     └── HookError                one call of one hook failed; names plugin and hook
         ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
         ├── DeadlineExceeded     the guest missed its deadline

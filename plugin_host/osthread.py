@@ -1,7 +1,7 @@
 """Real operating-system threads, also in a process that gevent has patched.
 
 Under gevent's monkey-patching ``threading.Thread`` is a greenlet: it never runs while a guest
-computes, so a deadline kept by one never fires (docs/rationale.md, "Why real threads under gevent").
+computes, so a deadline kept by one never fires (rationale: "Why real threads under gevent?").
 The functions here are the originals whenever patching has replaced them, looked up at call time
 because patching may come after this module's import.
 """

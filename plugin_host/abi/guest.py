@@ -1,0 +1,149 @@
+"""A live guest of the native ABI: what docs/abi.md sections 1 to 3 say, from the host's side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ..errors import BadResult, GuestError, GuestTrap, HookError
+from ..wasm.instance import Instance
+
+#: ABI versions that this host speaks.
+VERSIONS = (1,)
+#: Bytes of a guest's error message that are kept.
+MAX_MESSAGE = 4096
+#: The exchange buffer that is asked for first, in bytes: most requests without a body fit.
+FIRST_BUFFER = 4096
+
+_U31, _U32, _ERROR = 0x7FFF_FFFF, 0xFFFF_FFFF, 0x8000_0000
+
+#: An exported function as `Instance.function` gives it.
+Export = Callable[[int, float, float], int]
+
+
+class UnknownVersion(Exception):
+    """The guest was built for an ABI version that this host does not speak."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        super().__init__(
+            f"was built for ABI version {version}, this host speaks {', '.join(map(str, VERSIONS))}"
+        )
+
+
+class Guest:
+    """An instance that is ready for hooks, and its exchange buffer.
+
+    Construction runs `_initialize`, the version check, `ph_alloc` and `ph_init`.
+
+    :param instance: fresh from its module.
+    :param hooks: names of exported hooks.
+    :param config: the plugin's config, JSON in UTF-8.
+    :param max_result: most bytes a hook may return.
+    :param start: and ``timeout``: the deadline of the construction, in seconds.
+    :raises HookError: an export trapped, was late, returned something malformed or an error.
+    :raises UnknownVersion: as it says.
+    :raises KeyError: a function that must be there is not exported.
+    """
+
+    __slots__ = ("_alloc", "_capacity", "_hooks", "_instance", "_max_result", "_pointer", "calls")
+
+    def __init__(
+        self,
+        instance: Instance,
+        hooks: tuple[str, ...],
+        config: bytes,
+        max_result: int,
+        start: float,
+        timeout: float,
+    ) -> None:
+        self._instance = instance
+        self._max_result = max_result
+        self._capacity = self._pointer = 0
+        self.calls = 0
+        initialize = _optional(instance, "_initialize")
+        if initialize:
+            initialize(0, start, timeout)
+        version = instance.function("ph_abi_version")(0, start, timeout) & _U32
+        if version not in VERSIONS:
+            raise UnknownVersion(version)
+        self._alloc = instance.function("ph_alloc")
+        self._hooks = {name: instance.function(name) for name in hooks}
+        self._reserve(max(FIRST_BUFFER, len(config)), start, timeout)
+        init = _optional(instance, "ph_init")
+        if init:
+            answer = self._exchange(init, config, start, timeout)
+            if answer is not None:
+                raise BadResult(0, "ph_init returns 0 or an error")
+
+    def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
+        """Call a hook with ``data`` in the exchange buffer.
+
+        :param start: and ``timeout``: the deadline is their sum, in seconds.
+        :returns: the result's bytes; None if the guest returned 0.
+        :raises GuestError: the guest declared an error; the guest stays usable.
+        :raises HookError: anything else; the guest is spent.
+        """
+        return self._exchange(self._hooks[hook], data, start, timeout)
+
+    def _exchange(
+        self, function: Export, data: bytes, start: float, timeout: float
+    ) -> bytes | None:
+        size = len(data)
+        if size > self._capacity:
+            self._reserve(size, start, timeout)
+        instance = self._instance
+        instance.write(self._pointer, data)
+        packed = function(size, start, timeout)
+        if not packed:
+            return None
+        pointer, length = packed >> 32 & _U32, packed & _U31
+        if not pointer:
+            raise BadResult(0, "the result's pointer is 0")
+        if packed & _ERROR:
+            text = _read(instance, pointer, min(length, MAX_MESSAGE))
+            raise GuestError(_printable(text))
+        if length > self._max_result:
+            raise BadResult(
+                0, f"the result's length is {length}, at most {self._max_result} bytes are allowed"
+            )
+        return _read(instance, pointer, length)
+
+    def _reserve(self, size: int, start: float, timeout: float) -> None:
+        """Have the guest make its exchange buffer at least ``size`` bytes long."""
+        pointer = self._alloc(size, start, timeout) & _U32
+        memory = self._instance.memory_size()
+        if not pointer or pointer % 8:
+            rule = f"ph_alloc({size}) returned {pointer}: a pointer is a multiple of 8 and not 0"
+            raise BadResult(0, rule)
+        if pointer + size > memory:
+            raise BadResult(
+                0,
+                f"ph_alloc({size}) returned {pointer}: the buffer ends outside the memory of"
+                f" {memory} bytes",
+            )
+        self._pointer, self._capacity = pointer, size
+
+
+def _optional(instance: Instance, name: str) -> Export | None:
+    try:
+        return instance.function(name)
+    except KeyError:
+        return None
+
+
+def _read(instance: Instance, pointer: int, length: int) -> bytes:
+    try:
+        return instance.read(pointer, length)
+    except GuestTrap as exc:
+        raise BadResult(0, f"the result is outside the memory: {exc.message}") from exc
+
+
+def _printable(text: bytes) -> str:
+    """A guest's text, safe for one line of a log."""
+    return json.dumps(text.decode("utf-8", "replace"), ensure_ascii=False)[1:-1]
+
+
+def is_spent(error: HookError) -> bool:
+    """Whether the guest whose call raised ``error`` must not be used again."""
+    return not isinstance(error, GuestError)

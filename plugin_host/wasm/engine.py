@@ -1,0 +1,106 @@
+"""The process's engine: one configuration, safe before and after a fork.
+
+Compilation is never parallel: a compile in a forked child hangs for ever when the parent compiled
+with the parallel default (docs/rationale.md, "Why is compilation not parallel?").
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import wasmtime
+
+from ..errors import ModuleError
+from .deadline import Watchdog
+
+#: The WebAssembly proposals a guest may use, by wasmtime's option name; everything that is not
+#: listed as True is refused when the module is validated.
+FEATURES: dict[str, bool] = {
+    "wasm_bulk_memory": True,
+    "wasm_multi_value": True,
+    "wasm_reference_types": True,
+    "wasm_simd": True,
+    "wasm_tail_call": True,
+    "wasm_relaxed_simd": False,
+    "wasm_threads": False,
+    "wasm_multi_memory": False,
+    "wasm_memory64": False,
+    "wasm_function_references": False,
+    "wasm_gc": False,
+    "wasm_exceptions": False,
+    "wasm_wide_arithmetic": False,
+    "wasm_custom_page_sizes": False,
+    "wasm_stack_switching": False,
+}
+
+
+class Engine:
+    """A wasmtime engine and the watchdog that ends calls which miss their deadline.
+
+    :param fast: whether instances of this engine are called through `bindings` (deadlines by a
+        store callback) or through wasmtime's public API (deadlines by counting ticks).
+    """
+
+    def __init__(self, fast: bool) -> None:
+        self.fast = fast
+        self.raw = wasmtime.Engine(_config())
+        self.watchdog = Watchdog(self.raw.increment_epoch, cadence=None if fast else TICK)
+
+    def compile(self, wasm: bytes, path: Path) -> wasmtime.Module:
+        """Compile a binary core module; releases the GIL meanwhile.
+
+        :raises ModuleError: it is invalid, or uses a proposal that `FEATURES` does not allow.
+        """
+        try:
+            return wasmtime.Module(self.raw, wasm)
+        except wasmtime.WasmtimeError as exc:
+            raise ModuleError(
+                path,
+                f"is not a valid WebAssembly module: {one_line(str(exc))}",
+                "rebuild it as a core module without proposals beyond "
+                + ", ".join(name[5:] for name, on in FEATURES.items() if on),
+            ) from exc
+
+
+#: Seconds between two epoch ticks while a call is in flight through the public API.
+TICK = 0.005
+
+
+@functools.cache
+def engine(fast: bool) -> Engine:
+    """The process's engine for one way of calling."""
+    return Engine(fast)
+
+
+def wat_to_wasm(text: bytes, path: Path) -> bytes:
+    """Assemble a module in the text format (UTF-8).
+
+    :raises ModuleError: with the assembler's message and place.
+    """
+    try:
+        return bytes(wasmtime.wat2wasm(text))
+    except (wasmtime.WasmtimeError, UnicodeDecodeError) as exc:
+        raise ModuleError(
+            path,
+            f"is not valid WebAssembly text: {one_line(str(exc))}",
+            "correct the text, or copy the binary module as .wasm",
+        ) from exc
+
+
+def one_line(message: str) -> str:
+    """A foreign multi-line message on one line, for logs."""
+    return " ".join(message.split())
+
+
+def _config() -> wasmtime.Config:
+    config = wasmtime.Config()
+    config.parallel_compilation = False
+    config.epoch_interruption = True
+    for name, on in FEATURES.items():
+        if hasattr(wasmtime.Config, name):  # older releases lack the newest proposals
+            setattr(config, name, on)
+    if hasattr(wasmtime.Config, "memory_may_move"):
+        # Views over linear memory stay valid; growth is bounded by the limiter far below 4 GiB.
+        config.memory_may_move = False
+    return config

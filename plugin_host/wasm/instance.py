@@ -1,0 +1,163 @@
+"""What an instance is, whichever way it is called (`bindings` or `public`)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import wasmtime
+
+from ..errors import GuestTrap
+from .deadline import Watchdog
+from .engine import Engine
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps of one instance.
+
+    :param memory: bytes of linear memory.
+    :param table_elements: elements of its table.
+    """
+
+    memory: int = 64 << 20
+    table_elements: int = 65_536
+
+    def apply(self, store: wasmtime.Store) -> None:
+        """Set the caps on a new store, before anything is instantiated in it.
+
+        wasmtime's memory cap is per memory, so their number is capped too.
+        """
+        store.set_limits(
+            memory_size=self.memory,
+            table_elements=self.table_elements,
+            instances=1,
+            tables=4,
+            memories=1,
+        )
+
+
+@dataclass(frozen=True)
+class HostFunction:
+    """A function that the host offers to guests.
+
+    :param params: and ``results``: value types, ``"i32"`` or ``"i64"``; at most one result.
+    :param function: called with the `Instance` and the arguments as unsigned integers; returns
+        the result or None. Any exception it raises ends the guest's call.
+    """
+
+    module: str
+    name: str
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    function: Callable[..., int | None]
+
+    def type(self) -> wasmtime.FuncType:
+        """Its WebAssembly type."""
+        kinds = {"i32": wasmtime.ValType.i32, "i64": wasmtime.ValType.i64}
+        return wasmtime.FuncType(
+            [kinds[kind]() for kind in self.params], [kinds[kind]() for kind in self.results]
+        )
+
+    def masks(self) -> tuple[int, ...]:
+        """For each parameter, the bits that are its value: guests' integers are unsigned."""
+        return tuple(MASKS[kind] for kind in self.params)
+
+
+MASKS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}
+
+
+class Linked(abc.ABC):
+    """A compiled module with its imports satisfied: makes instances."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @abc.abstractmethod
+    def instance(self, limits: Limits, start: float, timeout: float) -> Instance:
+        """Make an instance; the start section runs under the deadline ``start + timeout``.
+
+        :raises HookError: the start section trapped or missed the deadline, or the module needs
+            more than the limits allow (a GuestTrap with code ``instantiate``).
+        """
+
+
+def prelinked(
+    linker: wasmtime.Linker, module: wasmtime.Module
+) -> Callable[[wasmtime.Store], wasmtime.Instance]:
+    """What instantiates ``module``: resolved once where this wasmtime release can."""
+    if hasattr(linker, "instantiate_pre"):
+        return linker.instantiate_pre(module).instantiate
+    return lambda store: linker.instantiate(store, module)
+
+
+class Instance(abc.ABC):
+    """A live instance in a store of its own. One thread at a time; never used after a trap."""
+
+    __slots__ = ("__weakref__", "data", "deadline", "expired", "pending", "running", "watchdog")
+
+    def __init__(self, engine: Engine) -> None:
+        self.watchdog: Watchdog = engine.watchdog
+        #: Absolute time by which the current or latest call must end.
+        self.deadline = 0.0
+        self.running = False
+        #: Set by the epoch callback: the call ended because of its deadline.
+        self.expired = False
+        #: What a host function raised during the current call.
+        self.pending: BaseException | None = None
+        #: For the host functions of the floors above.
+        self.data: Any = None
+        engine.watchdog.watch(self)
+
+    @abc.abstractmethod
+    def function(self, name: str) -> Callable[[int, float, float], int]:
+        """An exported function as ``call(argument, start, timeout) -> result``.
+
+        The argument is ignored by functions without parameters. The deadline is ``start`` (of
+        `time.monotonic`) plus ``timeout``, in seconds. The result is a signed 64-bit integer, of
+        which only the low 32 bits mean something if the function returns an ``i32``, and none if
+        it returns nothing. The callable must not outlive the instance.
+
+        :raises KeyError: no function of that name is exported.
+        :raises HookError: (the callable) the guest trapped or missed the deadline.
+        """
+
+    @abc.abstractmethod
+    def memory_size(self) -> int:
+        """The current size of linear memory in bytes; 0 without an exported memory."""
+
+    @abc.abstractmethod
+    def read(self, pointer: int, length: int) -> bytes:
+        """Copy bytes out of linear memory.
+
+        :raises GuestTrap: they do not lie wholly inside it.
+        """
+
+    @abc.abstractmethod
+    def write(self, pointer: int, data: bytes) -> None:
+        """Copy bytes into linear memory.
+
+        :raises GuestTrap: they do not fit wholly inside it.
+        """
+
+    @contextmanager
+    def under(self, start: float, timeout: float) -> Iterator[None]:
+        """Run a block that enters the guest under a deadline."""
+        self.deadline = start + timeout
+        self.running = True
+        self.watchdog.look_by(self.deadline)
+        try:
+            yield
+        finally:
+            self.running = False
+
+    def outside(self, pointer: int, length: int) -> GuestTrap:
+        """The error for bytes outside linear memory."""
+        return GuestTrap(
+            f"{length} bytes at {pointer} are outside the guest's memory of "
+            f"{self.memory_size()} bytes",
+            "memory_out_of_bounds",
+        )

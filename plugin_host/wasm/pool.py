@@ -1,0 +1,94 @@
+"""A bounded pool of a plugin version's instances."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+from ..errors import PoolExhausted
+
+T = TypeVar("T")
+
+
+class Pool(Generic[T]):
+    """Lends instances, each to one call at a time; makes them as calls overlap.
+
+    The latest returned is lent first, so that its memory is warm. Nothing is locked unless the pool
+    is exhausted: a deque's ends are atomic in CPython.
+
+    :param make: makes an instance under the deadline ``start + timeout``; may raise HookError.
+    :param size: how many may exist at once.
+    """
+
+    def __init__(self, make: Callable[[float, float], T], size: int) -> None:
+        self._make = make
+        self._size = size
+        self._idle: deque[T] = deque()
+        self._freed = threading.Condition()
+        self._live = 0  # guarded by _freed: instances lent or idle, and those being made
+        self._waiting = 0  # guarded by _freed
+
+    def acquire(self, start: float, timeout: float) -> T:
+        """Borrow an instance until `release` or `discard`.
+
+        :param start: when the hook began (`time.monotonic`); waiting and making count against its
+            ``timeout``, both in seconds.
+        :raises PoolExhausted: none became free before the deadline.
+        :raises HookError: making one failed.
+        """
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._wait_or_make(start, timeout)
+
+    def release(self, item: T) -> None:
+        """Give an instance back for reuse."""
+        self._idle.append(item)
+        if self._waiting:
+            with self._freed:
+                self._freed.notify()
+
+    def discard(self) -> None:
+        """Say that a borrowed instance is spent and not coming back."""
+        with self._freed:
+            self._live -= 1
+            self._freed.notify()
+
+    def add(self, item: T) -> None:
+        """Put in a ready instance that `make` did not make: the trial instance."""
+        with self._freed:
+            self._live += 1
+        self.release(item)
+
+    @property
+    def live(self) -> int:
+        """How many instances exist."""
+        return self._live
+
+    def _wait_or_make(self, start: float, timeout: float) -> T:
+        with self._freed:
+            while self._live >= self._size:
+                self._waiting += 1
+                try:
+                    # An instance given back before `_waiting` was raised is in `_idle` by now.
+                    if self._idle:
+                        return self._idle.pop()
+                    left = start + timeout - monotonic()
+                    if left <= 0 or not self._freed.wait(left):
+                        raise PoolExhausted(
+                            f"all {self._size} instances stayed busy for {timeout * 1000:g} ms;"
+                            " raise PLUGIN_HOST_MAX_INSTANCES or make the hook faster"
+                        )
+                finally:
+                    self._waiting -= 1
+                if self._idle:
+                    return self._idle.pop()
+            self._live += 1
+        try:
+            return self._make(start, timeout)
+        except BaseException:
+            self.discard()
+            raise

@@ -1,0 +1,54 @@
+"""Which way instances are called in this process: fast, or through the public API."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import wasmtime
+
+from ..errors import ImportDenied
+from . import bindings, public
+from .engine import Engine, engine, one_line
+from .instance import HostFunction, Linked
+
+logger = logging.getLogger("plugin_host")
+
+
+@functools.cache
+def fast_engine() -> Engine | None:
+    """The engine for fast calls, or None if this wasmtime's bindings fail the self-check."""
+    try:
+        candidate = engine(True)
+        bindings.self_check(candidate)
+    except bindings.Unsupported as exc:
+        logger.warning(
+            "wasmtime %s: the fast call is off, calls go through the public API, some 20 times"
+            " slower: %s; install a wasmtime release that this version supports",
+            importlib.metadata.version("wasmtime"),
+            exc,
+        )
+        return None
+    return candidate
+
+
+def choose_engine(fast_call: bool) -> Engine:
+    """The engine to use; ``fast_call`` is the app's ``PLUGIN_HOST_FAST_CALL``."""
+    return (fast_engine() if fast_call else None) or engine(False)
+
+
+def link(
+    chosen: Engine, module: wasmtime.Module, functions: Sequence[HostFunction], path: Path
+) -> Linked:
+    """Satisfy a module's imports with host functions.
+
+    :raises ImportDenied: an import is not among them, or has another type.
+    """
+    kind = bindings.FastLinked if chosen.fast else public.PublicLinked
+    try:
+        return kind(chosen, module, functions)
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as exc:
+        raise ImportDenied(path, f"cannot be linked: {one_line(str(exc))}") from exc
