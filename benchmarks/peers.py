@@ -1,0 +1,281 @@
+"""The peers: what else a Python site could run its hooks in.
+
+Each class loads its guest when it is made, and does the works. Making one raises `Skipped` with the reason when it
+cannot run here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks import glue
+from benchmarks.formats import Indexed
+from benchmarks.measure import Skipped
+from benchmarks.works import Environ, hash_in_python
+
+GUESTS = Path(__file__).parent / "guests"
+
+
+def guest(name: str) -> bytes:
+    """The bytes of one of the guests beside this file."""
+    return (GUESTS / name).read_bytes()
+
+
+def optional(module: str, distribution: str) -> Any:
+    """Import a peer; raises `Skipped` when it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as exc:
+        raise Skipped(f"{distribution} is not installed ({exc})") from exc
+
+
+class Technology:
+    """One candidate: a way to run a hook."""
+
+    name: ClassVar[str]
+
+    def edit(self, environ: Environ) -> Environ:
+        """W1 and W2: from environ to edited environ."""
+        raise NotImplementedError
+
+    def hash(self, rounds: int) -> int:
+        """W3: the hash after `rounds`."""
+        raise NotImplementedError
+
+    def nothing(self, _: object = None) -> object:
+        """Call a hook that has nothing to do."""
+        raise NotImplementedError
+
+    def fresh_edit(self, environ: Environ) -> Environ:
+        """The same as `edit`, in an instance made for this call alone."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def _python_hook(environ: Environ) -> Environ:
+    glue.set_header(environ, "x-lang", environ.get("HTTP_ACCEPT_LANGUAGE", "")[:2])
+    body = glue.read_body(environ)
+    if body:
+        head, key, rest = body.partition(b'"coupon":"')
+        if key:
+            body = head + key + b"REDEEMED" + rest[rest.index(b'"') :]
+        glue.set_body(environ, body)
+    return environ
+
+
+class PlainFunction(Technology):
+    """No sandbox, no marshalling, no reload: a function that edits the environ."""
+
+    name = "plain Python function"
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        return _python_hook(environ)
+
+    def hash(self, rounds: int) -> int:  # noqa: D102
+        return hash_in_python(rounds)
+
+    def nothing(self, _: object = None) -> object:  # noqa: D102
+        return None
+
+
+class Pluggy(Technology):
+    """The plain function behind a pluggy hook."""
+
+    name = "pluggy hook"
+
+    def __init__(self) -> None:
+        pluggy = optional("pluggy", "pluggy")
+        spec, impl = pluggy.HookspecMarker("benchmarks"), pluggy.HookimplMarker("benchmarks")
+
+        class Spec:
+            @spec(firstresult=True)
+            def on_request(self, environ: Environ) -> object: ...
+
+            @spec(firstresult=True)
+            def nothing(self, payload: object) -> object: ...
+
+        class Plugin:
+            @impl
+            def on_request(self, environ: Environ) -> Environ:
+                return _python_hook(environ)
+
+            @impl
+            def nothing(self, payload: object) -> object:
+                return None
+
+        manager = pluggy.PluginManager("benchmarks")
+        manager.add_hookspecs(Spec)
+        manager.register(Plugin())
+        self._on_request, self._nothing = manager.hook.on_request, manager.hook.nothing
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        edited: Environ = self._on_request(environ=environ)
+        return edited
+
+    def nothing(self, _: object = None) -> object:  # noqa: D102
+        return self._nothing(payload=None)
+
+
+class ExtismJson(Technology):
+    """The Extism Python SDK as its documentation shows it: JSON in, JSON out."""
+
+    name = "Extism, JSON"
+
+    def __init__(self) -> None:
+        extism = optional("extism", "extism")
+        self._make = extism.Plugin
+        manifest = {"wasm": [{"data": guest("extism.wasm")}]}
+        self._compiled = extism.extism.CompiledPlugin(manifest, functions=[])
+        self._plugin = self._make(self._compiled)
+
+    def _edit(self, plugin: Any, environ: Environ) -> Environ:
+        output = plugin.call("request_json", json.dumps(glue.request(environ)))
+        return glue.apply_answer(environ, json.loads(output))
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        return self._edit(self._plugin, environ)
+
+    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+        with self._make(self._compiled) as plugin:
+            return self._edit(plugin, environ)
+
+    def hash(self, rounds: int) -> int:  # noqa: D102
+        return int.from_bytes(self._plugin.call("hash_rounds", rounds.to_bytes(4, "little")), "little")
+
+    def nothing(self, _: object = None) -> object:  # noqa: D102
+        return self._plugin.call("nothing", b"")
+
+    def close(self) -> None:  # noqa: D102
+        del self._plugin, self._compiled
+
+
+class ExtismFlat(ExtismJson):
+    """Extism fed with the native ABI's own records and edit lists: its call without its JSON."""
+
+    name = "Extism, flat bytes"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._encode = Indexed().encode
+
+    def _edit(self, plugin: Any, environ: Environ) -> Environ:
+        return glue.apply_edit_list(environ, plugin.call("request_flat", self._encode(environ)))
+
+
+class WasmtimePy(Technology):
+    """wasmtime-py as its documentation shows it: exports called as functions, JSON; one buffer for good."""
+
+    name = "wasmtime-py, JSON"
+
+    def __init__(self) -> None:
+        wasmtime = optional("wasmtime", "wasmtime")
+        self._wasmtime = wasmtime
+        self._engine = wasmtime.Engine()
+        self._module = wasmtime.Module(self._engine, guest("plain.wasm"))
+        self._store, self._exports = self._instance()
+        self._buffer = self._exports["alloc"](self._store, 65536)
+
+    def _instance(self) -> tuple[Any, Any]:
+        store = self._wasmtime.Store(self._engine)
+        return store, self._wasmtime.Instance(store, self._module, []).exports(store)
+
+    def _answer(self, store: Any, exports: Any, at: int, data: bytes) -> dict[str, Any]:
+        memory = exports["memory"]
+        memory.write(store, data, at)
+        packed = exports["on_request"](store, at, len(data)) & 0xFFFFFFFFFFFFFFFF
+        start, length = packed >> 32, packed & 0xFFFFFFFF
+        answer: dict[str, Any] = json.loads(memory.read(store, start, start + length))
+        return answer
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        data = json.dumps(glue.request(environ)).encode()
+        return glue.apply_answer(environ, self._answer(self._store, self._exports, self._buffer, data))
+
+    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+        data = json.dumps(glue.request(environ)).encode()
+        store, exports = self._instance()
+        at = exports["alloc"](store, len(data))
+        return glue.apply_answer(environ, self._answer(store, exports, at, data))
+
+    def hash(self, rounds: int) -> int:  # noqa: D102
+        value: int = self._exports["hash_rounds"](self._store, rounds)
+        return value & 0xFFFFFFFF
+
+    def nothing(self, _: object = None) -> object:  # noqa: D102
+        return self._exports["nothing"](self._store, 0)
+
+    def close(self) -> None:  # noqa: D102
+        self._store.close()
+
+
+class WasmtimePyAlloc(WasmtimePy):
+    """The same with the guest's ``alloc`` and ``free`` around each call, as the tutorials do it."""
+
+    name = "wasmtime-py, JSON, alloc and free"
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        data = json.dumps(glue.request(environ)).encode()
+        at = self._exports["alloc"](self._store, len(data))
+        answer = self._answer(self._store, self._exports, at, data)
+        self._exports["free"](self._store, at)
+        return glue.apply_answer(environ, answer)
+
+
+class LuaJit(Technology):
+    """LuaJIT in the process: plain values and a table of headers in, several values out (its fastest idiom)."""
+
+    name = "LuaJIT (lupa)"
+
+    def __init__(self) -> None:
+        lupa = optional("lupa.luajit21", "lupa with LuaJIT 2.1")
+        self._runtime = lupa.LuaRuntime
+        self._source = guest("hook.lua").decode()
+        self._load()
+
+    def _load(self) -> None:
+        lua = self._runtime(unpack_returned_tuples=True)
+        hooks = lua.execute(self._source)
+        self._table_from = lua.table_from
+        self._on_request, self._hash, self._nothing = hooks.on_request, hooks.hash, hooks.nothing
+
+    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+        body = glue.read_body(environ)
+        new_body, *edits = self._on_request(
+            environ["REQUEST_METHOD"],
+            environ["PATH_INFO"],
+            environ["QUERY_STRING"],
+            self._table_from(glue.headers(environ)),
+            body or None,
+        )
+        for name, value in zip(edits[::2], edits[1::2], strict=True):
+            glue.set_header(environ, name, value)
+        if new_body is not None:
+            glue.set_body(environ, new_body.encode())
+        return environ
+
+    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+        self._load()
+        return self.edit(environ)
+
+    def hash(self, rounds: int) -> int:  # noqa: D102
+        value: int = self._hash(rounds)
+        return value & 0xFFFFFFFF
+
+    def nothing(self, _: object = None) -> object:  # noqa: D102
+        return self._nothing()
+
+
+ALL: tuple[type[Technology], ...] = (
+    PlainFunction,
+    Pluggy,
+    LuaJit,
+    ExtismFlat,
+    ExtismJson,
+    WasmtimePy,
+    WasmtimePyAlloc,
+)
