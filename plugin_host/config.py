@@ -50,7 +50,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {by_folded[close[0]]!r}?" if close else ""
 
 
-class Rejected(Exception):  # noqa: N818 - never leaves the floor
+class Rejected(Exception):
     """A value is not allowed; the text, if any, says more than the key's `allowed` does."""
 
 

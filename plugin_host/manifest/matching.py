@@ -1,0 +1,97 @@
+"""Which requests a plugin's HTTP hooks see: patterns of paths and endpoints, and methods.
+
+In a path pattern ``*`` stands for any characters within one segment, ``**`` for any characters
+including slashes (both for none, too); everything else is literal. Patterns match the whole path:
+``/api/**`` matches ``/api/`` and ``/api/v1/items`` but not ``/api``. Endpoint patterns are those of
+`fnmatch`, case-sensitive. Methods are exact: ``GET`` does not stand for ``HEAD``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+
+_Pattern = re.Pattern[str]
+
+
+def _chunk(text: str, *, last: bool) -> str:
+    """Translate a part of a path pattern that holds no ``**``."""
+    first, *rest = map(re.escape, text.split("*"))
+    inner = rest[:-1] if last else rest
+    # Atomic, leftmost: what follows a wildcard is looked for once. A path comes from the client,
+    # and backtracking over several wildcards would cost the path's length to their power.
+    regex = first + "".join(f"(?>[^/]*?{piece})" for piece in inner)
+    return regex + f"[^/]*{rest[-1]}" if last and rest else regex
+
+
+def _path_regex(pattern: str) -> str:
+    *chunks, last = re.split(r"\*\*+", pattern)
+    end = _chunk(last, last=True)
+    if not chunks:
+        return end
+    first, *middle = (_chunk(chunk, last=False) for chunk in chunks)
+    return first + "".join(f"(?>.*?{chunk})" for chunk in middle) + ".*" + end
+
+
+def _any_of(regexes: Iterable[str]) -> _Pattern:
+    return re.compile("|".join(f"(?:{regex})" for regex in regexes), re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One table under ``match``: every part that is given must fit; None fits everything."""
+
+    paths: tuple[str, ...] | None = None
+    methods: frozenset[str] | None = None
+    endpoints: tuple[str, ...] | None = None
+    _path: _Pattern | None = field(init=False, repr=False, compare=False)
+    _endpoint: _Pattern | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        paths = None if self.paths is None else _any_of(map(_path_regex, self.paths))
+        endpoints = None if self.endpoints is None else _any_of(map(translate, self.endpoints))
+        object.__setattr__(self, "_path", paths)
+        object.__setattr__(self, "_endpoint", endpoints)
+
+    def matches(self, method: str, path: str, endpoint: str | None) -> bool:
+        """Whether the request fits every part that is given."""
+        if self.methods is not None and method not in self.methods:
+            return False
+        if self._path is not None and self._path.fullmatch(path) is None:
+            return False
+        if self._endpoint is None:
+            return True
+        return endpoint is not None and self._endpoint.fullmatch(endpoint) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The rules of one plugin, of which one must fit; no rules fit everything."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def matches(self, method: str, path: str, endpoint: str | None) -> bool:
+        """Whether the plugin's HTTP hooks see this request.
+
+        :param method: in upper case.
+        :param path: below the application's root, percent-decoded.
+        :param endpoint: what the path routes to, or None if nowhere.
+        """
+        return not self.rules or any(rule.matches(method, path, endpoint) for rule in self.rules)
+
+    @property
+    def uses_method(self) -> bool:
+        """Whether the answer of `matches` depends on the method."""
+        return any(rule.methods is not None for rule in self.rules)
+
+    @property
+    def uses_path(self) -> bool:
+        """Whether the answer of `matches` depends on the path."""
+        return any(rule.paths is not None for rule in self.rules)
+
+    @property
+    def uses_endpoint(self) -> bool:
+        """Whether the answer of `matches` depends on the endpoint."""
+        return any(rule.endpoints is not None for rule in self.rules)

@@ -1,0 +1,204 @@
+"""From a manifest's text to a checked, immutable `Manifest`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, cast
+
+from ..config import CAPABILITIES, KIB, MIB, Settings, did_you_mean, show
+from ..errors import ManifestError
+from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
+from .matching import Match, Rule
+from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
+from .schema import check_config, check_json
+from .table import BadKey, read_table
+
+#: The longest manifest, in bytes.
+MAX_MANIFEST: Final = 256 * KIB
+
+Policy = Literal["skip", "fail"]
+_Needs = TypeVar("_Needs", RequestNeeds, ResponseNeeds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A checked manifest.
+
+    :param name: in lower case.
+    :param abi: the ABI version that the export must agree with; None is whatever the export says.
+    :param hooks: the exports that are hooks; None is every export that can be one.
+    :param timeout: the plugin's own deadline in seconds; None is the host's.
+    :param memory: the plugin's own limit of linear memory in bytes; None is the host's.
+    :param capabilities: what the plugin asks for; None is whatever it imports.
+    :param on_failure: one policy for all hooks, or those of some hooks.
+    """
+
+    name: str
+    version: str = "0"
+    description: str = ""
+    abi: int | None = None
+    order: int = 100
+    hooks: tuple[str, ...] | None = None
+    match: Match = field(default_factory=Match)
+    request_needs: RequestNeeds = field(default_factory=RequestNeeds)
+    response_needs: ResponseNeeds = field(default_factory=ResponseNeeds)
+    timeout: float | None = None
+    memory: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    config_schema: Mapping[str, Any] | None = None
+    capabilities: frozenset[str] | None = None
+    on_failure: Policy | Mapping[str, Policy] = field(default_factory=dict)
+    oversize_body: Literal["omit", "reject"] = "omit"
+
+    def failure_policy(self, hook: str) -> Policy:
+        """Return what happens when ``hook`` fails: ``fail`` answers 503, ``skip`` goes on."""
+        if isinstance(self.on_failure, str):
+            return self.on_failure
+        return self.on_failure.get(hook, "fail" if hook == "on_request" else "skip")
+
+    def config_json(self) -> bytes:
+        """Return what ``ph_init`` gets: the same bytes for the same config."""
+        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one plugin may use: seconds per call, bytes of linear memory per instance."""
+
+    timeout: float
+    memory: int
+
+
+def effective_limits(manifest: Manifest, settings: Settings) -> Limits:
+    """Return the plugin's limits where they are lower than the app's, else the app's."""
+    timeout, memory = manifest.timeout, manifest.memory
+    return Limits(
+        timeout=settings.timeout if timeout is None else min(timeout, settings.timeout),
+        memory=settings.max_memory if memory is None else min(memory, settings.max_memory),
+    )
+
+
+def parse_manifest(path: Path, *, stem: str, text: bytes | None) -> Manifest:
+    """Return the manifest in ``text``, or the one that a plugin without a manifest has.
+
+    :param path: the file that errors name, the ``.toml`` or the module.
+    :param stem: the module's file name without suffix, the plugin's default name.
+    :param text: TOML in UTF-8, or None if there is no manifest.
+    :raises ManifestError: naming file, dotted key, value and what is allowed.
+    """
+    try:
+        document = read_table(Document, _parse_toml(path, text), "")
+        return _build(document, stem)
+    except BadKey as bad:
+        raise ManifestError(path, bad.reason, bad.remedy) from bad.__cause__
+
+
+def _parse_toml(path: Path, text: bytes | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    if len(text) > MAX_MANIFEST:
+        reason = f"the manifest has {len(text)} bytes"
+        raise ManifestError(path, reason, f"at most {MAX_MANIFEST} are allowed")
+    try:
+        # Editors on Windows put a byte order mark before UTF-8.
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        reason = f"the manifest is not UTF-8 at byte {error.start}"
+        raise ManifestError(path, reason, "save it as UTF-8") from error
+    except RecursionError:
+        raise ManifestError(path, "the manifest is nested too deeply", "flatten it") from None
+    except ValueError as error:  # TOMLDecodeError, and integers of thousands of digits
+        reason = f"the manifest is not TOML: {error}"
+        raise ManifestError(path, reason, "see https://toml.io for the syntax") from error
+
+
+def _build(document: Document, stem: str) -> Manifest:
+    hooks = None if document.hooks is None else tuple(dict.fromkeys(document.hooks))
+    needs, limits = document.needs, document.limits
+    check_json(document.config, "config")
+    if document.config_schema is not None:
+        check_json(document.config_schema, "config_schema")
+        check_config(document.config, document.config_schema)
+    return Manifest(
+        name=_name(document.name, stem),
+        version=document.version,
+        description=document.description,
+        abi=document.abi,
+        order=document.order,
+        hooks=hooks,
+        match=_match(document.match),
+        request_needs=_needs(RequestNeeds, "needs.on_request", needs.on_request),
+        response_needs=_needs(ResponseNeeds, "needs.on_response", needs.on_response),
+        timeout=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
+        memory=None if limits.memory_mb is None else int(limits.memory_mb * MIB),
+        config=document.config,
+        config_schema=document.config_schema,
+        capabilities=_capabilities(document.capabilities),
+        on_failure=_on_failure(document.on_failure, hooks),
+        oversize_body=document.oversize_body,
+    )
+
+
+def _name(name: str | None, stem: str) -> str:
+    if name is None and not re.fullmatch(NAME_PATTERN, stem):
+        reason = f"the file's name {stem!r} cannot be the plugin's name"
+        remedy = f'rename the file, or say name = "…" in a manifest; allowed: {NAME_ALLOWED}'
+        raise BadKey(reason, remedy)
+    return (name or stem).lower()
+
+
+def _match(tables: dict[str, Any] | list[Any]) -> Match:
+    if isinstance(tables, dict):
+        return Match((_rule(tables, "match."),))
+    return Match(tuple(_rule(table, f"match[{i}].") for i, table in enumerate(tables)))
+
+
+def _rule(table: Any, prefix: str) -> Rule:
+    read = read_table(MatchTable, table, prefix)
+    return Rule(
+        paths=None if read.paths is None else tuple(read.paths),
+        methods=None if read.methods is None else frozenset(map(str.upper, read.methods)),
+        endpoints=None if read.endpoints is None else tuple(read.endpoints),
+    )
+
+
+def _needs(kind: type[_Needs], key: str, words: list[str] | None) -> _Needs:
+    if words is None:
+        return kind()
+    try:
+        return kind.parse(words)
+    except UnknownNeed as unknown:
+        raise BadKey(
+            f"{key}[{unknown.index}] is {show(words[unknown.index])}", unknown.remedy
+        ) from None
+
+
+def _capabilities(names: list[str] | None) -> frozenset[str] | None:
+    for index, name in enumerate(names or ()):
+        if name not in CAPABILITIES:
+            hint = did_you_mean(name, CAPABILITIES) or "the known are " + ", ".join(CAPABILITIES)
+            raise BadKey(f"capabilities[{index}] is {name!r}", hint)
+    return None if names is None else frozenset(names)
+
+
+def _on_failure(
+    value: str | dict[str, Any], hooks: tuple[str, ...] | None
+) -> Policy | Mapping[str, Policy]:
+    if isinstance(value, str):
+        return _policy(value, "on_failure")
+    for hook in value:
+        if hooks is not None and hook not in hooks:
+            raise BadKey.unknown(hook, "on_failure.", list(hooks))
+    return {hook: _policy(policy, f"on_failure.{hook}") for hook, policy in value.items()}
+
+
+def _policy(value: Any, key: str) -> Policy:
+    if value not in ("skip", "fail"):
+        raise BadKey.value(key, value, "'skip' or 'fail'")
+    return cast("Policy", value)
