@@ -1,0 +1,118 @@
+"""The shop for programs: JSON in and out, errors as problem JSON (RFC 9457)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+from flask import Blueprint, Response, url_for
+from werkzeug.exceptions import BadRequest, NotFound
+
+from . import cart, catalog, inputs, orders, pricing
+from .db import get_db
+from .extensions import plugins
+from .hooks import Line, Quote
+
+api = Blueprint("api", __name__, url_prefix="/api")
+
+
+@api.get("/products")
+def products() -> Response:
+    """List what there is to buy."""
+    return _json({"products": catalog.products(get_db())})
+
+
+@api.get("/products/<sku>")
+def product(sku: str) -> Response:
+    """Return one product."""
+    return _json(catalog.product(get_db(), sku))
+
+
+@api.post("/quote")
+def quote() -> Response:
+    """Price the items of the body."""
+    wanted = inputs.json_body(inputs.ItemsIn)
+    return _json(pricing.quote(_lines(get_db(), wanted.items), inputs.current_user()))
+
+
+@api.get("/cart")
+def show_cart() -> Response:
+    """Price the cart of the session."""
+    return _json(_cart_quote())
+
+
+@api.put("/cart")
+def replace_cart() -> Response:
+    """Make the items of the body the cart of the session, and price them."""
+    wanted = inputs.json_body(inputs.CartIn)
+    _lines(get_db(), wanted.items)
+    cart.replace(wanted.items)
+    return _json(_cart_quote())
+
+
+@api.post("/orders")
+def place_order() -> Response:
+    """Order the items of the body or, if it names none, the cart, which is then empty."""
+    db, wanted = get_db(), inputs.json_body(inputs.OrderIn)
+    lines = cart.lines(db) if wanted.items is None else _lines(db, wanted.items)
+    wish = orders.Wish(
+        lines=lines,
+        user=inputs.current_user(),
+        note=wanted.note,
+        agreed=wanted.expected_total,
+    )
+    placed = orders.place(db, wish)
+    if wanted.items is None:
+        cart.clear()
+    return _created(placed)
+
+
+@api.get("/orders/<number>")
+def order(number: str) -> Response:
+    """Return an order to whoever knows its number."""
+    return _json(orders.find(get_db(), number))
+
+
+@api.get("/flash")
+def flash_sale() -> Response:
+    """List the articles of the flash sale."""
+    return _json({"items": catalog.flash_items(get_db())})
+
+
+@api.post("/flash/<sku>/buy")
+def flash_buy(sku: str) -> Response:
+    """Order one piece of an article of the flash sale; the request needs no body."""
+    db = get_db()
+    line = catalog.flash_line(db, sku)
+    wish = orders.Wish(lines=[line], user=inputs.current_user(), flash=True)
+    return _created(orders.place(db, wish))
+
+
+@api.get("/plugins")
+def plugin_status() -> Response:
+    """Return the extension's status, as the answering worker sees it."""
+    return _json(plugins.status())
+
+
+def _cart_quote() -> Quote:
+    return pricing.quote(cart.lines(get_db()), inputs.current_user())
+
+
+def _lines(db: sqlite3.Connection, items: Iterable[inputs.Item]) -> list[Line]:
+    try:
+        return [catalog.line(db, sku, pieces) for sku, pieces in cart.totals(items).items()]
+    except NotFound as exc:
+        raise BadRequest(f"The body is not right: {exc.description}") from exc
+
+
+def _created(order: orders.Order) -> Response:
+    response = _json(order, 201)
+    response.location = url_for("api.order", number=order.number)
+    return response
+
+
+def _json(value: object, status: int = 200) -> Response:
+    # Not jsonify: it knows no msgspec structs, whose fields are the documented JSON.
+    body = msgspec.json.encode(value) + b"\n"
+    return Response(body, status, mimetype="application/json")
