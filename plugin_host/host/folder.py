@@ -1,0 +1,283 @@
+"""The plugins folder, seen level-triggered: its state decides, events only say when to look.
+
+`FolderScanner.scan` compares the folder with what it handed out before and hands out each plugin
+whose files changed and are whole. It reads; it neither parses nor compiles, and it never waits:
+`Scan.pending_until` says when to look again although nothing happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from plugin_host.errors import PluginFileError
+from plugin_host.host.scan import Candidate, FolderError, Scan
+from plugin_host.host.settling import (
+    MANIFEST_SUFFIX,
+    MODULE_SUFFIXES,
+    Event,
+    FileState,
+    StemState,
+    Timing,
+)
+from plugin_host.host.wholefile import Files, Listing, PluginFolder, Status, unreadable
+
+MAX_MANIFEST_SIZE = 1 << 20
+_FRESH = 10.0  # seconds; an older stamp cannot hide a later write
+
+_log = logging.getLogger(__name__)
+
+
+class FolderScanner:
+    """Finds what changed in the plugins folder since it was handed out.
+
+    `scan` and `forget` belong to one thread at a time (the caller's lock); `hint` may be called
+    from any thread. A candidate that was handed out is not handed out again, whatever became of
+    it, until its content changes or `forget` is called.
+
+    :param max_module_size: bytes; a larger module is an error and is not read.
+    :param clock: monotonic seconds.
+    :param wall: seconds of the clock that the file system stamps with.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        max_module_size: int,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        files: Files | None = None,
+    ) -> None:
+        self.directory = directory
+        self._limit = max_module_size
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._wall = wall
+        self._files: Files = files or PluginFolder(directory)
+        self._stems: dict[str, StemState] = {}
+        self._hints: deque[tuple[str, Event, float]] = deque(maxlen=10_000)
+        self._identity: tuple[int, int] | None = None
+        self._folder_since = float("-inf")
+        self._missing: str | None = None
+
+    def hint(self, event: Event, name: str) -> None:
+        """Tell about an event on a file of the folder. Thread-safe; may come late or never."""
+        if _split(name) is not None:
+            self._hints.append((name, event, self._clock()))
+
+    def forget(self, stem: str | None = None) -> None:
+        """Hand one plugin, or all of them, out again at the next scan."""
+        for state in self._stems.values():
+            if stem in (None, state.name):
+                state.known, state.identity, state.again_at = {}, None, None
+
+    def scan(self, *, initial: bool = False) -> Scan:
+        """Look at the folder once.
+
+        :param initial: at start-up: hand out at once what is whole, without letting it settle.
+        """
+        now = self._clock()
+        try:
+            listing = self._files.listing()
+        except OSError as error:
+            return self._folder_missing(error)
+        self._folder_found(listing, now)
+        self._observe(listing.names, now)
+        candidates = [
+            candidate
+            for stem in self._due(now, initial)
+            if (candidate := self._read(stem, now)) is not None
+        ]
+        removed = self._removed(candidates, now)
+        return Scan(
+            candidates=tuple(candidates),
+            errors=self._errors(),
+            removed=removed,
+            present=self._present(),
+            pending_until=self._pending_until(now),
+        )
+
+    def _folder_missing(self, error: OSError) -> Scan:
+        problem = unreadable(self.directory, error)
+        if self._missing != str(problem):
+            self._missing = str(problem)
+            _log.warning("plugins folder %s; loaded plugins keep serving", problem)
+        return Scan(errors=self._errors(), present=self._present(), folder_error=problem)
+
+    def _folder_found(self, listing: Listing, now: float) -> None:
+        if self._identity not in (None, listing.identity):
+            self._folder_since = now
+        if self._missing is not None:
+            _log.info("plugins folder %s is back", self.directory)
+            self._missing = None
+            self._folder_since = now
+        self._identity = listing.identity
+
+    def _observe(self, names: Iterable[str], now: float) -> None:
+        for name, event, at in _drain(self._hints):
+            stem, file = self._file(name)
+            file.hint(event, at)
+            if event != "modified":
+                stem.not_before = 0.0
+        present = set()
+        for name in names:
+            if _split(name) is not None:
+                present.add(name)
+                self._file(name)[1].observe(self._status(name), now)
+        for stem in list(self._stems.values()):
+            for file in stem.files.values():
+                if file.name not in present:
+                    file.observe(Status(None), now)
+            if not stem.handed and all(f.seen is None for f in stem.files.values()):
+                del self._stems[stem.name]
+
+    def _file(self, name: str) -> tuple[StemState, FileState]:
+        stem_name, suffix = _split(name) or (name, "")
+        stem = self._stems.get(stem_name)
+        if stem is None:
+            stem = self._stems[stem_name] = StemState(stem_name)
+        file = stem.files.get(suffix)
+        if file is None:
+            file = stem.files[suffix] = FileState(name)
+        return stem, file
+
+    def _status(self, name: str) -> Status:
+        status = self._files.status(name, self._limit_of(name))
+        if _display(name) != name and status.signature is not None:
+            problem = PluginFileError(_display(name), "its name is not UTF-8", "rename the file")
+            return Status(status.signature, problem)
+        return status
+
+    def _limit_of(self, name: str) -> int:
+        return MAX_MANIFEST_SIZE if name.endswith(MANIFEST_SUFFIX) else self._limit
+
+    def _due(self, now: float, initial: bool) -> list[StemState]:
+        """Choose the plugins to read now, by name; waits a little for others about to follow."""
+        stems = sorted(self._stems.values(), key=lambda stem: stem.name)
+        dues = [(stem, stem.due(self._timing, self._folder_since)) for stem in stems]
+        if initial:
+            return [stem for stem, due in dues if due is not None]
+        horizon = now + self._timing.stable
+        others = any(due is not None and now < due <= horizon and s.changed() for s, due in dues)
+        ripe = now - self._timing.batch if others else now
+        return [stem for stem, due in dues if due is not None and due <= ripe]
+
+    def _read(self, stem: StemState, now: float) -> Candidate | None:
+        modules = stem.modules()
+        if not modules:
+            return None  # see _removed
+        manifest = stem.files.get(MANIFEST_SUFFIX)
+        files = modules + ([manifest] if manifest is not None and manifest.seen else [])
+        confirming = not stem.changed()
+        try:
+            self._check(files)
+            contents = self._contents(files, now)
+        except PluginFileError as error:
+            stem.conclude(error, now + self._timing.stale)
+            return None
+        if contents is None:
+            stem.postpone(self.directory / files[0].name, self._timing, now)
+            return None
+        paths = [self.directory / file.name for file in files]
+        candidate = Candidate.of(stem.name, paths, contents)
+        same = stem.identity == (candidate.module_path, candidate.digest)
+        confirmed = confirming and same
+        stem.conclude(None, None if confirmed else self._confirm_at(files, now))
+        stem.hand_out((candidate.module_path, candidate.digest))
+        return None if same else candidate
+
+    def _check(self, files: list[FileState]) -> None:
+        """Raise PluginFileError when a file is known to be unreadable or named twice."""
+        names = [file.name for file in files if not file.name.endswith(MANIFEST_SUFFIX)]
+        if len(names) > 1:
+            path = self.directory / _display(names[0])
+            both = " and ".join(_display(name) for name in names)
+            raise PluginFileError(path, f"{both} are both there", "remove one of them")
+        for file in files:
+            if file.problem is not None:
+                raise file.problem
+
+    def _contents(self, files: list[FileState], now: float) -> list[bytes] | None:
+        """Read module and manifest; None when they are not whole now."""
+        contents = []
+        for file in files:
+            proof = file.needs_proof(now, self._timing)
+            whole = self._files.read(file.name, self._limit_of(file.name), proof)
+            if whole is None:
+                return None
+            file.observe(Status(whole.signature), now)
+            contents.append(whole.content)
+        if not contents[0]:
+            path = self.directory / files[0].name
+            raise PluginFileError(path, "is empty", "put a WebAssembly module there")
+        # With two files the first must still be what was read when the second was.
+        first = self._files.status(files[0].name, self._limit)
+        return contents if first.signature == files[0].seen else None
+
+    def _confirm_at(self, files: list[FileState], now: float) -> float | None:
+        stamps = (max(f.seen.mtime_ns, f.seen.ctime_ns) for f in files if f.seen is not None)
+        fresh = self._wall() - max(stamps) / 1e9 < _FRESH
+        return now + self._timing.confirm if fresh else None
+
+    def _removed(self, candidates: list[Candidate], now: float) -> frozenset[str]:
+        """Forget the deleted plugins whose wait is over, or whose module has a new name."""
+        renamed = {self._stems[candidate.stem].inode for candidate in candidates}
+        removed = set()
+        for stem in list(self._stems.values()):
+            if stem.modules() or not stem.handed:
+                continue
+            due = stem.due(self._timing, self._folder_since)
+            if stem.inode in renamed or (due is not None and due <= now):
+                removed.add(stem.name)
+                del self._stems[stem.name]
+        return frozenset(removed)
+
+    def _errors(self) -> tuple[FolderError, ...]:
+        return tuple(
+            FolderError(_display(stem.name), stem.error.path, stem.error)
+            for stem in sorted(self._stems.values(), key=lambda stem: stem.name)
+            if stem.error is not None
+        )
+
+    def _present(self) -> frozenset[str]:
+        return frozenset(
+            _display(stem.name) for stem in self._stems.values() if stem.handed or stem.modules()
+        )
+
+    def _pending_until(self, now: float) -> float | None:
+        """Return when the next plugin is due; one that is held back, when it is held no longer."""
+        dues = [stem.due(self._timing, self._folder_since) for stem in self._stems.values()]
+        held = self._timing.batch
+        return min(
+            (due if due > now else max(now, due + held) for due in dues if due is not None),
+            default=None,
+        )
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    """Return stem and suffix of a plugin's file; None for hidden, temporary and other files."""
+    if name.startswith((".", "~")):
+        return None
+    stem, dot, suffix = name.rpartition(".")
+    suffix = dot + suffix
+    if not stem or suffix not in (*MODULE_SUFFIXES, MANIFEST_SUFFIX):
+        return None
+    return stem, suffix
+
+
+def _display(name: str) -> str:
+    """Return a file name that can be logged and encoded, whatever bytes it has."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _drain(hints: deque[tuple[str, Event, float]]) -> Iterator[tuple[str, Event, float]]:
+    while True:
+        try:
+            yield hints.popleft()
+        except IndexError:
+            return
