@@ -21,6 +21,11 @@ from .table import BadKey, read_table
 #: The longest manifest, in bytes.
 MAX_MANIFEST: Final = 256 * KIB
 
+#: The time tomllib takes for a dotted key grows with the square of its parts, up to minutes.
+_ENDLESS_KEY: Final = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+){64}"""
+)
+
 Policy = Literal["skip", "fail"]
 _Needs = TypeVar("_Needs", RequestNeeds, ResponseNeeds)
 
@@ -93,29 +98,32 @@ def parse_manifest(path: Path, *, stem: str, text: bytes | None) -> Manifest:
     :raises ManifestError: naming file, dotted key, value and what is allowed.
     """
     try:
-        document = read_table(Document, _parse_toml(path, text), "")
-        return _build(document, stem)
+        return _build(read_table(Document, _parse_toml(text), ""), stem)
     except BadKey as bad:
         raise ManifestError(path, bad.reason, bad.remedy) from bad.__cause__
+    except RecursionError:
+        raise ManifestError(path, "the manifest is nested too deeply", "flatten it") from None
 
 
-def _parse_toml(path: Path, text: bytes | None) -> dict[str, Any]:
+def _parse_toml(text: bytes | None) -> dict[str, Any]:
     if text is None:
         return {}
     if len(text) > MAX_MANIFEST:
         reason = f"the manifest has {len(text)} bytes"
-        raise ManifestError(path, reason, f"at most {MAX_MANIFEST} are allowed")
+        raise BadKey(reason, f"allowed: at most {MAX_MANIFEST} bytes")
     try:
         # Editors on Windows put a byte order mark before UTF-8.
-        return tomllib.loads(text.decode("utf-8-sig"))
+        source = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         reason = f"the manifest is not UTF-8 at byte {error.start}"
-        raise ManifestError(path, reason, "save it as UTF-8") from error
-    except RecursionError:
-        raise ManifestError(path, "the manifest is nested too deeply", "flatten it") from None
+        raise BadKey(reason, "save it as UTF-8") from error
+    if _ENDLESS_KEY.search(source):
+        raise BadKey("the manifest has a key of more than 64 parts", "flatten it")
+    try:
+        return tomllib.loads(source)
     except ValueError as error:  # TOMLDecodeError, and integers of thousands of digits
         reason = f"the manifest is not TOML: {error}"
-        raise ManifestError(path, reason, "see https://toml.io for the syntax") from error
+        raise BadKey(reason, "see https://toml.io for the syntax") from error
 
 
 def _build(document: Document, stem: str) -> Manifest:

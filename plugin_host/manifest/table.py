@@ -18,7 +18,7 @@ _INDEX = re.compile(r"at `\$\[(\d+)\]`$")
 
 
 class BadKey(Exception):
-    """A key or its value is wrong; never leaves the package, becomes a `ManifestError`.
+    """A key, its value, or the whole text is wrong; becomes a `ManifestError`.
 
     :param reason: naming the dotted key and the value.
     :param remedy: what is allowed.
