@@ -93,10 +93,16 @@ def edit_cases() -> list[tuple[str, str, list[dict[str, Any]]]]:
             (f"{hook}: header value with inner space and tab", hook, [header("x", b"a \t b")]),
             (f"{hook}: header value in UTF-8", hook, [header("x", "Grüße €".encode())]),
             (f"{hook}: header value in Latin-1", hook, [header("x", b"Gr\xfc\xdfe \x80\xff")]),
-            (f"{hook}: the same header three ways", hook, [
-                header("x-a", b"1"), header("x-a", b"2", "add_header"), remove("X-A"),
-                header("x-a", b"3", "add_header"),
-            ]),
+            (
+                f"{hook}: the same header three ways",
+                hook,
+                [
+                    header("x-a", b"1"),
+                    header("x-a", b"2", "add_header"),
+                    remove("X-A"),
+                    header("x-a", b"3", "add_header"),
+                ],
+            ),
             (f"{hook}: 100 headers", hook, hundred),
             (f"{hook}: set body", hook, [value("set_body", b'{"a": 1}')]),
             (f"{hook}: set empty body", hook, [value("set_body", b"")]),
@@ -115,8 +121,11 @@ def edit_cases() -> list[tuple[str, str, list[dict[str, Any]]]]:
         ("set method", "request", [value("set_method", b"POST")]),
         ("set method: token", "request", [value("set_method", b"M-SEARCH")]),
         ("set g", "request", [add_g("discount", b"12.5")]),
-        ("set g: unicode and empty values", "request", [
-            add_g("name", "Zoë 東京 \U0001f600".encode()), add_g("a1_", b"")]),
+        (
+            "set g: unicode and empty values",
+            "request",
+            [add_g("name", "Zoë 東京 \U0001f600".encode()), add_g("a1_", b"")],
+        ),
         ("set g: name of 64 bytes", "request", [add_g("n" * 64, b"1")]),
         ("set context", "request", [value("set_context", bytes(range(256)))]),
         ("set context: empty", "request", [value("set_context", b"")]),
@@ -124,35 +133,78 @@ def edit_cases() -> list[tuple[str, str, list[dict[str, Any]]]]:
         ("answer", "request", [answer(404)]),
         ("answer: 200 and 599", "request", [answer(599)]),
         ("answer: 204 with an empty body", "request", [answer(204), value("set_body", b"")]),
-        ("answer: headers, body, context", "request", [
-            answer(503), header("Retry-After", b"7"), header("content-type", b"text/plain"),
-            header("Set-Cookie", b"a=1", "add_header"), header("Set-Cookie", b"b=2", "add_header"),
-            value("set_body", "später".encode()), value("set_context", b"turned away"),
-        ]),
-        ("answer: its headers start empty, set replaces the first", "request", [
-            header("x-request", b"stays on the request"), answer(200),
-            header("a", b"1", "add_header"), header("b", b"2", "add_header"),
-            header("A", b"3", "add_header"), header("a", b"4"), remove("B"), remove("not-there"),
-            header("c", b"5"),
-        ]),
-        ("answer: edits before it are the request's", "request", [
-            value("set_body", b"request body"), value("set_path", b"/x"), answer(202),
-            value("set_body", b"answer body"),
-        ]),
-        ("every request edit", "request", [
-            header("x-a", b"1"), header("x-b", b"2", "add_header"), remove("x-c"),
-            value("set_path", b"/p"), value("set_query", b"q=1"), value("set_method", b"PUT"),
-            value("set_body", b"body"), add_g("k", b"v"), value("set_context", b"ctx"),
-        ]),
+        (
+            "answer: headers, body, context",
+            "request",
+            [
+                answer(503),
+                header("Retry-After", b"7"),
+                header("content-type", b"text/plain"),
+                header("Set-Cookie", b"a=1", "add_header"),
+                header("Set-Cookie", b"b=2", "add_header"),
+                value("set_body", "später".encode()),
+                value("set_context", b"turned away"),
+            ],
+        ),
+        (
+            "answer: its headers start empty, set replaces the first",
+            "request",
+            [
+                header("x-request", b"stays on the request"),
+                answer(200),
+                header("a", b"1", "add_header"),
+                header("b", b"2", "add_header"),
+                header("A", b"3", "add_header"),
+                header("a", b"4"),
+                remove("B"),
+                remove("not-there"),
+                header("c", b"5"),
+            ],
+        ),
+        (
+            "answer: edits before it are the request's",
+            "request",
+            [
+                value("set_body", b"request body"),
+                value("set_path", b"/x"),
+                answer(202),
+                value("set_body", b"answer body"),
+            ],
+        ),
+        (
+            "every request edit",
+            "request",
+            [
+                header("x-a", b"1"),
+                header("x-b", b"2", "add_header"),
+                remove("x-c"),
+                value("set_path", b"/p"),
+                value("set_query", b"q=1"),
+                value("set_method", b"PUT"),
+                value("set_body", b"body"),
+                add_g("k", b"v"),
+                value("set_context", b"ctx"),
+            ],
+        ),
         ("set status", "response", [status(418)]),
         ("set status: 200", "response", [status(200)]),
         ("set status: 304 and empty body", "response", [status(304), value("set_body", b"")]),
-        ("set status: the last one counts", "response", [
-            status(204), value("set_body", b"x"), status(201)]),
-        ("every response edit", "response", [
-            header("x-a", b"1"), header("x-b", b"2", "add_header"), remove("x-c"),
-            value("set_body", b"body"), status(201),
-        ]),
+        (
+            "set status: the last one counts",
+            "response",
+            [status(204), value("set_body", b"x"), status(201)],
+        ),
+        (
+            "every response edit",
+            "response",
+            [
+                header("x-a", b"1"),
+                header("x-b", b"2", "add_header"),
+                remove("x-c"),
+                value("set_body", b"body"),
+                status(201),
+            ],
+        ),
     ]
     return cases
 

@@ -68,18 +68,35 @@ def frame_cases(hook: str) -> list[Case]:
         Case("name cut off", hook, two + edit[:9], at + 2, INSIDE),
         Case("value missing", hook, two + edit[:11], at + 4, INSIDE),
         Case("value cut off", hook, two + edit[:-1], at + 4, INSIDE),
-        Case("name_len too large", hook, listed(raw_edit(1, b"x", b"1", name_len=0xFFFF)), 6,
-             INSIDE),
-        Case("value_len too large", hook, listed(raw_edit(1, b"x", b"1", value_len=0xFFFFFFFF)), 8,
-             INSIDE),
-        Case("value_len one too large", hook, listed(raw_edit(1, b"x", b"1", value_len=2)), 8,
-             INSIDE),
-        Case("value_len negative as i32", hook, listed(raw_edit(7, b"", b"1", value_len=1 << 31)),
-             8, INSIDE),
+        Case(
+            "name_len too large", hook, listed(raw_edit(1, b"x", b"1", name_len=0xFFFF)), 6, INSIDE
+        ),
+        Case(
+            "value_len too large",
+            hook,
+            listed(raw_edit(1, b"x", b"1", value_len=0xFFFFFFFF)),
+            8,
+            INSIDE,
+        ),
+        Case(
+            "value_len one too large", hook, listed(raw_edit(1, b"x", b"1", value_len=2)), 8, INSIDE
+        ),
+        Case(
+            "value_len negative as i32",
+            hook,
+            listed(raw_edit(7, b"", b"1", value_len=1 << 31)),
+            8,
+            INSIDE,
+        ),
         Case("padding after an edit", hook, listed(GOOD, b"\0\0"), at, INSIDE),
         Case("reserved byte", hook, two + raw_edit(1, b"x", b"1", reserved=1), at + 1, RESERVED),
-        Case("reserved byte of set body", hook, listed(raw_edit(7, b"", b"1", reserved=255)), 5,
-             RESERVED),
+        Case(
+            "reserved byte of set body",
+            hook,
+            listed(raw_edit(7, b"", b"1", reserved=255)),
+            5,
+            RESERVED,
+        ),
         Case("op 0", hook, two + raw_edit(0), at, KNOWN),
         Case("op 12", hook, two + raw_edit(12), at, KNOWN),
         Case("op 255", hook, two + raw_edit(255), at, KNOWN),
@@ -97,11 +114,29 @@ def header_cases(hook: str, first: bytes = b"") -> list[Case]:
     cases = [case("remove header with a value", raw_edit(3, b"x", b"1"), 4, NO_VALUE)]
     for op in (1, 2, 3):
         value = b"" if op == 3 else b"1"
-        for name in (b"", b"x y", b"x:", b"x\r\n", b"x\n", b"x\0", b"x\xfc", b"(x)", b":path", b'"'):
+        for name in (
+            b"",
+            b"x y",
+            b"x:",
+            b"x\r\n",
+            b"x\n",
+            b"x\0",
+            b"x\xfc",
+            b"(x)",
+            b":path",
+            b'"',
+        ):
             cases.append(case(f"op {op}: name {name!r}", raw_edit(op, name, value), 8, TOKEN))
         for name in (
-            b"connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"trailer",
-            b"Transfer-Encoding", b"Upgrade", b"CONTENT-LENGTH", b"content_length",
+            b"connection",
+            b"Keep-Alive",
+            b"Proxy-Connection",
+            b"TE",
+            b"trailer",
+            b"Transfer-Encoding",
+            b"Upgrade",
+            b"CONTENT-LENGTH",
+            b"content_length",
             b"Transfer_Encoding",
         ):
             cases.append(case(f"op {op}: {name.decode()}", raw_edit(op, name, value), 8, SERVERS))
@@ -122,8 +157,12 @@ def request_cases() -> list[Case]:
     cases = [
         case(f"{op} with a name", raw_edit(OPS[op], b"x", value), 2, NO_NAME)
         for op, value in {
-            "set_path": b"/", "set_query": b"", "set_method": b"GET", "set_body": b"1",
-            "set_context": b"1", "answer": u16(200),
+            "set_path": b"/",
+            "set_query": b"",
+            "set_method": b"GET",
+            "set_body": b"1",
+            "set_context": b"1",
+            "answer": u16(200),
         }.items()
     ]
     for value in (b"", b"x", b"http://a/", b"*", b" /", b"\xff/"):
@@ -153,7 +192,11 @@ def answer_cases() -> list[Case]:
 
     cases = [case("answer again", 200, answer, 0, PLACE)]
     for op, name, value in (
-        (4, b"", b"/"), (5, b"", b""), (6, b"", b"GET"), (8, b"x", b"1"), (11, b"", u16(200)),
+        (4, b"", b"/"),
+        (5, b"", b""),
+        (6, b"", b"GET"),
+        (8, b"x", b"1"),
+        (11, b"", u16(200)),
     ):
         cases.append(case(f"then op {op}", 200, raw_edit(op, name, value), 0, PLACE))
     for status in (204, 205, 304):
@@ -186,7 +229,11 @@ def response_cases() -> list[Case]:
         case("set_status with a name", raw_edit(11, b"x", u16(200)), 2, NO_NAME),
     ]
     for op, name, value in (
-        (4, b"", b"/"), (5, b"", b""), (6, b"", b"GET"), (8, b"x", b"1"), (9, b"", b"1"),
+        (4, b"", b"/"),
+        (5, b"", b""),
+        (6, b"", b"GET"),
+        (8, b"x", b"1"),
+        (9, b"", b"1"),
         (10, b"", u16(200)),
     ):
         cases.append(case(f"op {op} in on_response", raw_edit(op, name, value), 0, PLACE))
@@ -197,8 +244,14 @@ def response_cases() -> list[Case]:
         cases += [
             Case(f"{status}, then a body", "response", listed(edit, body), 14, BODILESS),
             Case(f"a body, then {status}", "response", listed(body, edit), 4, BODILESS),
-            Case(f"a body on a {status} response", "response", listed(GOOD, body),
-                 len(listed(GOOD)), BODILESS, {"response_status": status}),
+            Case(
+                f"a body on a {status} response",
+                "response",
+                listed(GOOD, body),
+                len(listed(GOOD)),
+                BODILESS,
+                {"response_status": status},
+            ),
         ]
     return cases
 

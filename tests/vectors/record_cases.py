@@ -64,7 +64,11 @@ def request(
     **more: Any,
 ) -> Case:
     case: Case = {
-        "name": name, "kind": "request", "fields": fields, "flags": flags, "status": 0,
+        "name": name,
+        "kind": "request",
+        "fields": fields,
+        "flags": flags,
+        "status": 0,
         "body": body,
     }
     if environ is not None:
@@ -86,12 +90,19 @@ def response(
     flags: int = 0,
 ) -> Case:
     case: Case = {
-        "name": name, "kind": "response", "fields": fields, "flags": flags, "status": status,
+        "name": name,
+        "kind": "response",
+        "fields": fields,
+        "flags": flags,
+        "status": status,
         "body": body,
     }
     if given is not None:
         case["host"] = {
-            "given": given, "headers": headers, "context": context, "context_value": context_value,
+            "given": given,
+            "headers": headers,
+            "context": context,
+            "context_value": context_value,
         }
     return case
 
@@ -106,83 +117,190 @@ def request_cases() -> list[Case]:
         request("line and no headers", BASIC, environ=ENVIRON),
         request("twelve fields of headers", BASIC + headers_of(TWELVE), environ=ENVIRON | TWELVE),
         request("100 headers", headers_of(hundred), environ=ENVIRON | hundred, wanted=[]),
-        request("headers only", [("accept", b"*/*")], environ=ENVIRON | {"HTTP_ACCEPT": "*/*"},
-                wanted=[]),
-        request("empty values", [(":path", b""), (":query", b""), ("x-empty", b"")],
-                environ=ENVIRON | {"PATH_INFO": "", "QUERY_STRING": "", "HTTP_X_EMPTY": ""},
-                wanted=[":path", ":query"]),
-        request("UTF-8 bytes", [(":path", "/Grüße/東京".encode()), ("x-name", "Zoë €".encode())],
-                environ=ENVIRON | {
-                    "PATH_INFO": "/Grüße/東京".encode().decode("latin-1"),
-                    "HTTP_X_NAME": "Zoë €".encode().decode("latin-1"),
-                }, wanted=[":path"]),
-        request("Latin-1 bytes that are not UTF-8", [(":path", b"/\xff\xfe"), ("x", b"Gr\xfc\xdfe")],
-                environ=ENVIRON | {"PATH_INFO": "/\xff\xfe", "HTTP_X": "Grüße"}, wanted=[":path"]),
-        request("text beyond Latin-1, which WSGI forbids, as UTF-8",
-                [("x", "10 €".encode()), ("y", b"\xfc")],
-                environ=ENVIRON | {"HTTP_X": "10 €", "HTTP_Y": "ü"}, wanted=[]),
-        request("cookies", [(":cookies", b"a=1; b=2"), ("accept", b"*/*")],
-                environ=ENVIRON | {"HTTP_COOKIE": "a=1; b=2", "HTTP_ACCEPT": "*/*"},
-                wanted=[":cookies"]),
-        request("cookies not asked for are not among the headers", [("accept", b"*/*")],
-                environ=ENVIRON | {"HTTP_COOKIE": "a=1; b=2", "HTTP_ACCEPT": "*/*"}, wanted=[]),
+        request(
+            "headers only",
+            [("accept", b"*/*")],
+            environ=ENVIRON | {"HTTP_ACCEPT": "*/*"},
+            wanted=[],
+        ),
+        request(
+            "empty values",
+            [(":path", b""), (":query", b""), ("x-empty", b"")],
+            environ=ENVIRON | {"PATH_INFO": "", "QUERY_STRING": "", "HTTP_X_EMPTY": ""},
+            wanted=[":path", ":query"],
+        ),
+        request(
+            "UTF-8 bytes",
+            [(":path", "/Grüße/東京".encode()), ("x-name", "Zoë €".encode())],
+            environ=ENVIRON
+            | {
+                "PATH_INFO": "/Grüße/東京".encode().decode("latin-1"),
+                "HTTP_X_NAME": "Zoë €".encode().decode("latin-1"),
+            },
+            wanted=[":path"],
+        ),
+        request(
+            "Latin-1 bytes that are not UTF-8",
+            [(":path", b"/\xff\xfe"), ("x", b"Gr\xfc\xdfe")],
+            environ=ENVIRON | {"PATH_INFO": "/\xff\xfe", "HTTP_X": "Grüße"},
+            wanted=[":path"],
+        ),
+        request(
+            "text beyond Latin-1, which WSGI forbids, as UTF-8",
+            [("x", "10 €".encode()), ("y", b"\xfc")],
+            environ=ENVIRON | {"HTTP_X": "10 €", "HTTP_Y": "ü"},
+            wanted=[],
+        ),
+        request(
+            "cookies",
+            [(":cookies", b"a=1; b=2"), ("accept", b"*/*")],
+            environ=ENVIRON | {"HTTP_COOKIE": "a=1; b=2", "HTTP_ACCEPT": "*/*"},
+            wanted=[":cookies"],
+        ),
+        request(
+            "cookies not asked for are not among the headers",
+            [("accept", b"*/*")],
+            environ=ENVIRON | {"HTTP_COOKIE": "a=1; b=2", "HTTP_ACCEPT": "*/*"},
+            wanted=[],
+        ),
         request("no cookies: left out", [], environ=ENVIRON, wanted=[":cookies"]),
-        request("no cookies, declared needs: marked absent", [(":cookies", None)],
-                environ=ENVIRON, wanted=[":cookies"], headers=[]),
-        request("declared headers", [
-                    (":method", b"GET"), ("user-agent", TWELVE["HTTP_USER_AGENT"].encode()),
-                    ("x-request-id", TWELVE["HTTP_X_REQUEST_ID"].encode()),
-                ], environ=ENVIRON | TWELVE, wanted=[":method"],
-                headers=["user-agent", "x-request-id"]),
-        request("declared headers that were not sent",
-                [("authorization", None), ("user-agent", b"test"), ("x-other", None)],
-                environ=ENVIRON | {"HTTP_USER_AGENT": "test"}, wanted=[],
-                headers=["authorization", "user-agent", "x-other"]),
-        request("a header sent twice comes joined", [("accept", b"text/html, */*")],
-                environ=ENVIRON | {"HTTP_ACCEPT": "text/html, */*"}, wanted=[]),
-        request("endpoint and view arguments",
-                [(":path", b"/cart"), ("accept", b"*/*"), (":endpoint", b"product"), (":args", args)],
-                environ=ENVIRON | {"HTTP_ACCEPT": "*/*"}, wanted=[":endpoint", ":path", ":args"],
-                **routed),
-        request("endpoint and view arguments, declared needs",
-                [(":path", b"/cart"), ("accept", b"*/*"), (":endpoint", b"product"), (":args", args)],
-                environ=ENVIRON | {"HTTP_ACCEPT": "*/*"}, wanted=[":endpoint", ":path", ":args"],
-                headers=["accept"], **routed),
-        request("endpoint without arguments, not ASCII",
-                [(":endpoint", "café".encode()), (":args", b"")],
-                environ=ENVIRON, wanted=[":endpoint", ":args"], endpoint="café", args={}),
-        request("routes nowhere: left out", [(":path", b"/cart")],
-                environ=ENVIRON, wanted=[":path", ":endpoint", ":args"]),
-        request("routes nowhere, declared needs: marked absent",
-                [(":path", b"/cart"), (":endpoint", None), (":args", None)],
-                environ=ENVIRON, wanted=[":path", ":endpoint", ":args"], headers=[]),
-        request("no Host header", [(":host", b"127.0.0.1:8000")], wanted=[":host"],
-                environ={k: v for k, v in ENVIRON.items() if k != "HTTP_HOST"}),
-        request("no Host header, the scheme's own port", [(":host", b"127.0.0.1")],
-                wanted=[":host"], headers=[], environ={
-                    k: v for k, v in (ENVIRON | {"SERVER_PORT": "443"}).items()
-                    if k != "HTTP_HOST"
-                }),
-        request("no client address", [(":method", b"GET")], wanted=[":method", ":remote"],
-                environ={k: v for k, v in ENVIRON.items() if k != "REMOTE_ADDR"}),
-        request("a body", [("content-type", b"application/json"), ("content-length", b"8")],
-                environ=ENVIRON | post, wanted=[], body=b'{"a": 1}', flags=BODY),
-        request("an empty body, empty content headers are none", [("x", b"1")],
-                environ=ENVIRON | {"CONTENT_TYPE": "", "CONTENT_LENGTH": "", "HTTP_X": "1"},
-                wanted=[], flags=BODY),
-        request("empty content headers, declared needs: marked absent",
-                [("content-type", None), ("content-length", None)],
-                environ=ENVIRON | {"CONTENT_TYPE": "", "CONTENT_LENGTH": ""}, wanted=[],
-                headers=["content-type", "content-length"]),
-        request("body of all byte values", [], environ=ENVIRON, wanted=[], headers=[],
-                body=bytes(range(256)), flags=BODY),
+        request(
+            "no cookies, declared needs: marked absent",
+            [(":cookies", None)],
+            environ=ENVIRON,
+            wanted=[":cookies"],
+            headers=[],
+        ),
+        request(
+            "declared headers",
+            [
+                (":method", b"GET"),
+                ("user-agent", TWELVE["HTTP_USER_AGENT"].encode()),
+                ("x-request-id", TWELVE["HTTP_X_REQUEST_ID"].encode()),
+            ],
+            environ=ENVIRON | TWELVE,
+            wanted=[":method"],
+            headers=["user-agent", "x-request-id"],
+        ),
+        request(
+            "declared headers that were not sent",
+            [("authorization", None), ("user-agent", b"test"), ("x-other", None)],
+            environ=ENVIRON | {"HTTP_USER_AGENT": "test"},
+            wanted=[],
+            headers=["authorization", "user-agent", "x-other"],
+        ),
+        request(
+            "a header sent twice comes joined",
+            [("accept", b"text/html, */*")],
+            environ=ENVIRON | {"HTTP_ACCEPT": "text/html, */*"},
+            wanted=[],
+        ),
+        request(
+            "endpoint and view arguments",
+            [(":path", b"/cart"), ("accept", b"*/*"), (":endpoint", b"product"), (":args", args)],
+            environ=ENVIRON | {"HTTP_ACCEPT": "*/*"},
+            wanted=[":endpoint", ":path", ":args"],
+            **routed,
+        ),
+        request(
+            "endpoint and view arguments, declared needs",
+            [(":path", b"/cart"), ("accept", b"*/*"), (":endpoint", b"product"), (":args", args)],
+            environ=ENVIRON | {"HTTP_ACCEPT": "*/*"},
+            wanted=[":endpoint", ":path", ":args"],
+            headers=["accept"],
+            **routed,
+        ),
+        request(
+            "endpoint without arguments, not ASCII",
+            [(":endpoint", "café".encode()), (":args", b"")],
+            environ=ENVIRON,
+            wanted=[":endpoint", ":args"],
+            endpoint="café",
+            args={},
+        ),
+        request(
+            "routes nowhere: left out",
+            [(":path", b"/cart")],
+            environ=ENVIRON,
+            wanted=[":path", ":endpoint", ":args"],
+        ),
+        request(
+            "routes nowhere, declared needs: marked absent",
+            [(":path", b"/cart"), (":endpoint", None), (":args", None)],
+            environ=ENVIRON,
+            wanted=[":path", ":endpoint", ":args"],
+            headers=[],
+        ),
+        request(
+            "no Host header",
+            [(":host", b"127.0.0.1:8000")],
+            wanted=[":host"],
+            environ={k: v for k, v in ENVIRON.items() if k != "HTTP_HOST"},
+        ),
+        request(
+            "no Host header, the scheme's own port",
+            [(":host", b"127.0.0.1")],
+            wanted=[":host"],
+            headers=[],
+            environ={
+                k: v for k, v in (ENVIRON | {"SERVER_PORT": "443"}).items() if k != "HTTP_HOST"
+            },
+        ),
+        request(
+            "no client address",
+            [(":method", b"GET")],
+            wanted=[":method", ":remote"],
+            environ={k: v for k, v in ENVIRON.items() if k != "REMOTE_ADDR"},
+        ),
+        request(
+            "a body",
+            [("content-type", b"application/json"), ("content-length", b"8")],
+            environ=ENVIRON | post,
+            wanted=[],
+            body=b'{"a": 1}',
+            flags=BODY,
+        ),
+        request(
+            "an empty body, empty content headers are none",
+            [("x", b"1")],
+            environ=ENVIRON | {"CONTENT_TYPE": "", "CONTENT_LENGTH": "", "HTTP_X": "1"},
+            wanted=[],
+            flags=BODY,
+        ),
+        request(
+            "empty content headers, declared needs: marked absent",
+            [("content-type", None), ("content-length", None)],
+            environ=ENVIRON | {"CONTENT_TYPE": "", "CONTENT_LENGTH": ""},
+            wanted=[],
+            headers=["content-type", "content-length"],
+        ),
+        request(
+            "body of all byte values",
+            [],
+            environ=ENVIRON,
+            wanted=[],
+            headers=[],
+            body=bytes(range(256)),
+            flags=BODY,
+        ),
         request("1 MiB body", BASIC, environ=ENVIRON, body=b"a" * (1 << 20), flags=BODY),
-        request("body omitted", [("content-length", b"99999999")],
-                environ=ENVIRON | {"CONTENT_LENGTH": "99999999"}, wanted=[], flags=BODY_OMITTED),
-        request("names that need no padding", [("x-ab", b"1"), ("x-cd", b"2")],
-                environ=ENVIRON | {"HTTP_X_AB": "1", "HTTP_X_CD": "2"}, wanted=[]),
-        request("fields that a guest does not know", [
-            (":next-version", b"?"), (":method", b"GET"), ("x", b"1")]),
+        request(
+            "body omitted",
+            [("content-length", b"99999999")],
+            environ=ENVIRON | {"CONTENT_LENGTH": "99999999"},
+            wanted=[],
+            flags=BODY_OMITTED,
+        ),
+        request(
+            "names that need no padding",
+            [("x-ab", b"1"), ("x-cd", b"2")],
+            environ=ENVIRON | {"HTTP_X_AB": "1", "HTTP_X_CD": "2"},
+            wanted=[],
+        ),
+        request(
+            "fields that a guest does not know",
+            [(":next-version", b"?"), (":method", b"GET"), ("x", b"1")],
+        ),
         request("fields in another order", [("x", b"1"), (":path", b"/"), (":method", b"PUT")]),
         request("everything absent", [(":endpoint", None), (":cookies", None), ("x", None)]),
         request("empty and absent are not the same", [("x-empty", b""), ("x-absent", None)]),
@@ -197,31 +315,61 @@ def response_cases() -> list[Case]:
     hundred = [(f"X-H{n}", f"value {n}") for n in range(100)]
     return [
         response("response: nothing", [], given=[]),
-        response("response: headers and body", shown, given=[html, length], body=b"hello",
-                 flags=BODY),
+        response(
+            "response: headers and body", shown, given=[html, length], body=b"hello", flags=BODY
+        ),
         response("response: headers not asked for", [], given=[html, length], headers=[]),
-        response("response: repeated Set-Cookie", [
-            ("set-cookie", b"a=1; Path=/"), ("x-between", b"-"), ("set-cookie", b"b=2; HttpOnly")],
-            given=cookies),
-        response("response: declared header that repeats", [
-            ("set-cookie", b"a=1; Path=/"), ("set-cookie", b"b=2; HttpOnly")],
-            given=[html, *cookies], headers=["set-cookie", "etag"]),
-        response("response: 100 headers", [(n.lower(), v.encode()) for n, v in hundred],
-                 given=hundred),
-        response("response: context", [*shown, (":context", b"\x00\xffstate")],
-                 given=[html, length], context=True, context_value=b"\x00\xffstate"),
-        response("response: empty context", [(":context", b"")], given=[html], headers=[],
-                 context=True, context_value=b""),
+        response(
+            "response: repeated Set-Cookie",
+            [("set-cookie", b"a=1; Path=/"), ("x-between", b"-"), ("set-cookie", b"b=2; HttpOnly")],
+            given=cookies,
+        ),
+        response(
+            "response: declared header that repeats",
+            [("set-cookie", b"a=1; Path=/"), ("set-cookie", b"b=2; HttpOnly")],
+            given=[html, *cookies],
+            headers=["set-cookie", "etag"],
+        ),
+        response(
+            "response: 100 headers", [(n.lower(), v.encode()) for n, v in hundred], given=hundred
+        ),
+        response(
+            "response: context",
+            [*shown, (":context", b"\x00\xffstate")],
+            given=[html, length],
+            context=True,
+            context_value=b"\x00\xffstate",
+        ),
+        response(
+            "response: empty context",
+            [(":context", b"")],
+            given=[html],
+            headers=[],
+            context=True,
+            context_value=b"",
+        ),
         response("response: no context", [(":context", None)], given=[], context=True, status=404),
-        response("response: context and body", [(":context", b"ctx")], given=[], context=True,
-                 context_value=b"ctx", body=b"body", flags=BODY, status=599),
+        response(
+            "response: context and body",
+            [(":context", b"ctx")],
+            given=[],
+            context=True,
+            context_value=b"ctx",
+            body=b"body",
+            flags=BODY,
+            status=599,
+        ),
         response("response: Latin-1 value", [("x", b"Gr\xfc\xdfe")], given=[("X", "Grüße")]),
-        response("response: text beyond Latin-1 as UTF-8", [("x", "10 €".encode()), ("y", b"\xfc")],
-                 given=[("X", "10 €"), ("Y", "ü")]),
+        response(
+            "response: text beyond Latin-1 as UTF-8",
+            [("x", "10 €".encode()), ("y", b"\xfc")],
+            given=[("X", "10 €"), ("Y", "ü")],
+        ),
         response("response: 204 without body", [], given=[], status=204, flags=BODY_OMITTED),
         response("response: interim status", [], given=[], status=100),
-        response("response: 1 MiB body", shown, given=[html, length], body=b"a" * (1 << 20),
-                 flags=BODY),
+        response(
+            "response: 1 MiB body", shown, given=[html, length], body=b"a" * (1 << 20), flags=BODY
+        ),
     ]
 
 
@@ -231,6 +379,4 @@ def cases() -> list[Case]:
 
 def encoded(case: Case) -> bytes:
     fields = [(name.encode(), value) for name, value in case["fields"]]
-    return encode_record(
-        KINDS[case["kind"]], fields, case["flags"], case["status"], case["body"]
-    )
+    return encode_record(KINDS[case["kind"]], fields, case["flags"], case["status"], case["body"])
