@@ -1,8 +1,8 @@
-"""Two ways to write a request record, each as fast as plain Python makes it: what the choice rests on.
+"""Two ways to write a request record, each as fast as plain Python makes it.
 
-Both cache what depends only on the *shape* of a request (which keys its environ has, in which order), fetch all
-values at once, join them once and encode them once. They differ in how a guest finds a value: by a table of lengths
-(docs/abi.md), or by counting separators.
+Both cache what depends only on the *shape* of a request (which keys its environ has, in which
+order), fetch all values at once, join them once and encode them once. They differ in how a guest
+finds a value: by a table of lengths (docs/abi.md), or by counting separators.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ _FLAG_BODY = 1
 
 def _fields(environ: Environ) -> dict[str, str]:
     """Environ key to field name, for all fields of this shape."""
-    headers = {
-        key: key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_")
-    }
+    headers = {key: key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_")}
     return _FIRST | headers
 
 
 class Indexed:
     """Length-indexed records, as in docs/abi.md."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: frozenset[str] | None = None) -> None:
+        self._needs = needs
         self._shapes: dict[tuple[str, ...], tuple[Any, bytes, Any]] = {}
 
     def _learn(self, shape: tuple[str, ...], environ: Environ) -> tuple[Any, bytes, Any]:
-        fields = _fields(environ)
+        fields = _fields(environ, self._needs)
         names = "".join(fields.values()).encode()
         names += bytes(-len(names) % 4)
         count = len(fields)
@@ -52,17 +51,19 @@ class Indexed:
         body = read_body(environ)
         text = "".join(values).encode("latin-1")
         flags = _FLAG_BODY if body else 0
-        return prefix + pack(flags, 0, len(body), *map(len, values)) + text + body
+        lengths: bytes = pack(flags, 0, len(body), *map(len, values))
+        return prefix + lengths + text + body
 
 
 class Joined:
     """Separator-joined records: names and values joined by NUL, which may occur in neither."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: frozenset[str] | None = None) -> None:
+        self._needs = needs
         self._shapes: dict[tuple[str, ...], tuple[Any, bytes, int]] = {}
 
     def _learn(self, shape: tuple[str, ...], environ: Environ) -> tuple[Any, bytes, int]:
-        fields = _fields(environ)
+        fields = _fields(environ, self._needs)
         names = "\0".join(fields.values()).encode() + b"\0"
         known = itemgetter(*fields), struct.pack("<I", len(names)) + names, len(fields) - 1
         self._shapes[shape] = known

@@ -1,6 +1,7 @@
-"""What a careful engineer writes around a peer: environ to plain values, and edits back into the environ.
+"""What a careful engineer writes around a peer: environ to plain values, edits to environ.
 
-It is as fast as plain Python allows (cached names, no web framework), so that a peer is never measured by slow glue.
+It is as fast as plain Python allows (cached names, no web framework), so that no peer is measured
+by slow glue.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ _EDIT = struct.Struct("<BBHI")
 
 
 def apply_edit_list(environ: Environ, edits: bytes) -> Environ:
-    """Apply an edit list of ``docs/abi.md`` (set header and set body), unchecked, and return the environ."""
+    """Apply an edit list (set header and set body), unchecked, and return the environ."""
     at, end = 4, len(edits)
     while at < end:
         op, _, name_len, value_len = _EDIT.unpack_from(edits, at)

@@ -1,7 +1,7 @@
 """Paired measurement: every candidate in every round, in small batches, ratios pair by pair.
 
-A noisy machine moves all the batches of one round together, so a ratio is taken inside its round and the
-median is taken over rounds. Figures of different runs are not comparable; ratios nearly are.
+A noisy machine moves all the batches of one round together, so a ratio is taken inside its round,
+and the median is taken over rounds. Figures of different runs do not compare; ratios nearly do.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ Clock = Callable[[], int]
 
 BATCH_NS = 3_000_000
 LARGEST_BATCH = 4096
+WARM_UP = 8
 
 
-class Skipped(Exception):  # noqa: N818
+class Skipped(Exception):
     """This candidate cannot run here; the message is the reason."""
 
 
@@ -57,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Figure:
-    """One candidate's result: nanoseconds for the whole work, and how it compares to the reference."""
+    """One candidate's result: nanoseconds for the whole work, and its relation to the reference."""
 
     name: str
     samples: tuple[float, ...]
@@ -98,9 +99,14 @@ def _no_collection() -> Iterator[None]:
 
 
 def time_batch(case: Case, size: int, clock: Clock) -> float:
-    """Nanoseconds for the whole work, the mean of `size` calls in a row."""
-    inputs = case.inputs(size)
+    """Nanoseconds for the whole work, the mean of `size` calls in a row.
+
+    A few calls before them do not count: the other candidates have just used the caches.
+    """
     call = case.call
+    for item in case.inputs(min(size // 4, WARM_UP)):
+        call(item)
+    inputs = case.inputs(size)
     start = clock()
     for item in inputs:
         call(item)
@@ -111,7 +117,7 @@ def batch_size(case: Case, batch_ns: int, clock: Clock) -> int:
     """How many calls take about `batch_ns`; warms the candidate up on the way."""
     size = 1
     while size < LARGEST_BATCH:
-        each = time_batch(case, size, clock) * case.share
+        each = min(time_batch(case, size, clock) for _ in range(3)) * case.share
         if each * size >= batch_ns / 4:
             return max(1, min(LARGEST_BATCH, round(batch_ns / each)))
         size *= 4
@@ -125,7 +131,7 @@ def measure(
 
     Without a case of that name the first one is the reference.
     """
-    order = random.Random(0)  # noqa: S311 -- the same order in every run
+    order = random.Random(0)  # the same order in every run
     sizes = {case.name: batch_size(case, plan.batch_ns, clock) for case in cases}
     samples: dict[str, list[float]] = {case.name: [] for case in cases}
     for number in range(plan.rounds):

@@ -1,7 +1,7 @@
 """The peers: what else a Python site could run its hooks in.
 
-Each class loads its guest when it is made, and does the works. Making one raises `Skipped` with the reason when it
-cannot run here.
+Each class loads its guest when it is made, and does the works. Making one raises `Skipped` with the
+reason when it cannot run here.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Technology:
     """One candidate: a way to run a hook."""
 
     name: ClassVar[str]
+    #: Whether there is a guest to load, so that a cold start means something.
+    sandboxed: ClassVar[bool] = True
+    #: Environment variables that turn its compile cache off, if it has one.
+    no_cache: ClassVar[dict[str, str]] = {}
 
     def edit(self, environ: Environ) -> Environ:
         """W1 and W2: from environ to edited environ."""
@@ -72,14 +76,15 @@ class PlainFunction(Technology):
     """No sandbox, no marshalling, no reload: a function that edits the environ."""
 
     name = "plain Python function"
+    sandboxed = False
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         return _python_hook(environ)
 
-    def hash(self, rounds: int) -> int:  # noqa: D102
+    def hash(self, rounds: int) -> int:
         return hash_in_python(rounds)
 
-    def nothing(self, _: object = None) -> object:  # noqa: D102
+    def nothing(self, _: object = None) -> object:
         return None
 
 
@@ -87,24 +92,25 @@ class Pluggy(Technology):
     """The plain function behind a pluggy hook."""
 
     name = "pluggy hook"
+    sandboxed = False
 
     def __init__(self) -> None:
         pluggy = optional("pluggy", "pluggy")
         spec, impl = pluggy.HookspecMarker("benchmarks"), pluggy.HookimplMarker("benchmarks")
 
         class Spec:
-            @spec(firstresult=True)
+            @spec(firstresult=True)  # type: ignore[untyped-decorator]
             def on_request(self, environ: Environ) -> object: ...
 
-            @spec(firstresult=True)
+            @spec(firstresult=True)  # type: ignore[untyped-decorator]
             def nothing(self, payload: object) -> object: ...
 
         class Plugin:
-            @impl
+            @impl  # type: ignore[untyped-decorator]
             def on_request(self, environ: Environ) -> Environ:
                 return _python_hook(environ)
 
-            @impl
+            @impl  # type: ignore[untyped-decorator]
             def nothing(self, payload: object) -> object:
                 return None
 
@@ -113,11 +119,11 @@ class Pluggy(Technology):
         manager.register(Plugin())
         self._on_request, self._nothing = manager.hook.on_request, manager.hook.nothing
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         edited: Environ = self._on_request(environ=environ)
         return edited
 
-    def nothing(self, _: object = None) -> object:  # noqa: D102
+    def nothing(self, _: object = None) -> object:
         return self._nothing(payload=None)
 
 
@@ -125,6 +131,7 @@ class ExtismJson(Technology):
     """The Extism Python SDK as its documentation shows it: JSON in, JSON out."""
 
     name = "Extism, JSON"
+    no_cache: ClassVar[dict[str, str]] = {"EXTISM_CACHE_CONFIG": ""}
 
     def __init__(self) -> None:
         extism = optional("extism", "extism")
@@ -137,20 +144,22 @@ class ExtismJson(Technology):
         output = plugin.call("request_json", json.dumps(glue.request(environ)))
         return glue.apply_answer(environ, json.loads(output))
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         return self._edit(self._plugin, environ)
 
-    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def fresh_edit(self, environ: Environ) -> Environ:
         with self._make(self._compiled) as plugin:
             return self._edit(plugin, environ)
 
-    def hash(self, rounds: int) -> int:  # noqa: D102
-        return int.from_bytes(self._plugin.call("hash_rounds", rounds.to_bytes(4, "little")), "little")
+    def hash(self, rounds: int) -> int:
+        return int.from_bytes(
+            self._plugin.call("hash_rounds", rounds.to_bytes(4, "little")), "little"
+        )
 
-    def nothing(self, _: object = None) -> object:  # noqa: D102
+    def nothing(self, _: object = None) -> object:
         return self._plugin.call("nothing", b"")
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         del self._plugin, self._compiled
 
 
@@ -168,7 +177,7 @@ class ExtismFlat(ExtismJson):
 
 
 class WasmtimePy(Technology):
-    """wasmtime-py as its documentation shows it: exports called as functions, JSON; one buffer for good."""
+    """wasmtime-py as its documentation shows it: exports called as functions; JSON, one buffer."""
 
     name = "wasmtime-py, JSON"
 
@@ -192,24 +201,26 @@ class WasmtimePy(Technology):
         answer: dict[str, Any] = json.loads(memory.read(store, start, start + length))
         return answer
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         data = json.dumps(glue.request(environ)).encode()
-        return glue.apply_answer(environ, self._answer(self._store, self._exports, self._buffer, data))
+        return glue.apply_answer(
+            environ, self._answer(self._store, self._exports, self._buffer, data)
+        )
 
-    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def fresh_edit(self, environ: Environ) -> Environ:
         data = json.dumps(glue.request(environ)).encode()
         store, exports = self._instance()
         at = exports["alloc"](store, len(data))
         return glue.apply_answer(environ, self._answer(store, exports, at, data))
 
-    def hash(self, rounds: int) -> int:  # noqa: D102
+    def hash(self, rounds: int) -> int:
         value: int = self._exports["hash_rounds"](self._store, rounds)
         return value & 0xFFFFFFFF
 
-    def nothing(self, _: object = None) -> object:  # noqa: D102
+    def nothing(self, _: object = None) -> object:
         return self._exports["nothing"](self._store, 0)
 
-    def close(self) -> None:  # noqa: D102
+    def close(self) -> None:
         self._store.close()
 
 
@@ -218,7 +229,7 @@ class WasmtimePyAlloc(WasmtimePy):
 
     name = "wasmtime-py, JSON, alloc and free"
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         data = json.dumps(glue.request(environ)).encode()
         at = self._exports["alloc"](self._store, len(data))
         answer = self._answer(self._store, self._exports, at, data)
@@ -227,7 +238,7 @@ class WasmtimePyAlloc(WasmtimePy):
 
 
 class LuaJit(Technology):
-    """LuaJIT in the process: plain values and a table of headers in, several values out (its fastest idiom)."""
+    """LuaJIT in the process: values and a table of headers in, values out (its fastest idiom)."""
 
     name = "LuaJIT (lupa)"
 
@@ -243,7 +254,7 @@ class LuaJit(Technology):
         self._table_from = lua.table_from
         self._on_request, self._hash, self._nothing = hooks.on_request, hooks.hash, hooks.nothing
 
-    def edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def edit(self, environ: Environ) -> Environ:
         body = glue.read_body(environ)
         new_body, *edits = self._on_request(
             environ["REQUEST_METHOD"],
@@ -258,15 +269,15 @@ class LuaJit(Technology):
             glue.set_body(environ, new_body.encode())
         return environ
 
-    def fresh_edit(self, environ: Environ) -> Environ:  # noqa: D102
+    def fresh_edit(self, environ: Environ) -> Environ:
         self._load()
         return self.edit(environ)
 
-    def hash(self, rounds: int) -> int:  # noqa: D102
+    def hash(self, rounds: int) -> int:
         value: int = self._hash(rounds)
         return value & 0xFFFFFFFF
 
-    def nothing(self, _: object = None) -> object:  # noqa: D102
+    def nothing(self, _: object = None) -> object:
         return self._nothing()
 
 

@@ -1,7 +1,7 @@
 """The works: fixed inputs, and what a right answer is.
 
-W1 and W2 go from a WSGI environ to the edited environ. Sixteen requests of one browser-like shape rotate,
-so that nothing is measured that only ever sees one and the same request.
+W1 and W2 go from a WSGI environ to the edited environ. Sixteen requests of one browser-like shape
+rotate, so that nothing is measured that only ever sees one and the same request.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ BODY_BYTES = 4133
 HASH_ROUNDS = 1_000_000
 VARIANTS = 16
 
-_LANGUAGES = ("de-DE,de;q=0.9,en;q=0.8", "en-GB,en;q=0.9,fr;q=0.5", "fr-FR,fr;q=0.9,en;q=0.6",
-              "it-IT,it;q=0.9,en;q=0.7")
+_LANGUAGES = (
+    "de-DE,de;q=0.9,en;q=0.8",
+    "en-GB,en;q=0.9,fr;q=0.5",
+    "fr-FR,fr;q=0.9,en;q=0.6",
+    "it-IT,it;q=0.9,en;q=0.7",
+)
 
 
 def _headers(variant: int) -> dict[str, str]:
@@ -44,7 +48,12 @@ def _headers(variant: int) -> dict[str, str]:
 def body() -> bytes:
     """A cart of `BODY_BYTES` as JSON; the coupon stands near its end."""
     lines = [
-        {"sku": f"SKU-{i:05d}", "name": f"Product number {i}", "quantity": i % 5 + 1, "cents": 1990 + i}
+        {
+            "sku": f"SKU-{i:05d}",
+            "name": f"Product number {i}",
+            "quantity": i % 5 + 1,
+            "cents": 1990 + i,
+        }
         for i in range(50)
     ]
     cart: dict[str, object] = {"note": "", "lines": lines, "coupon": "WELCOME10", "currency": "EUR"}
@@ -99,11 +108,11 @@ def batch(size: int, *, with_body: bool) -> list[Environ]:
 def expect_edited(before: Environ, after: Environ, *, with_body: bool) -> None:
     """Raises `AssertionError` unless the work was done, and done right."""
     expected = before["HTTP_ACCEPT_LANGUAGE"][:2]
-    assert after.get("HTTP_X_LANG") == expected, f"x-lang is {after.get('HTTP_X_LANG')!r}"  # noqa: S101
+    assert after.get("HTTP_X_LANG") == expected, f"x-lang is {after.get('HTTP_X_LANG')!r}"
     if with_body:
         got = after["wsgi.input"].read()
-        assert got == REDEEMED, f"the body is {got[:60]!r}…, {len(got)} bytes"  # noqa: S101
-        assert after["CONTENT_LENGTH"] == str(len(REDEEMED)), after["CONTENT_LENGTH"]  # noqa: S101
+        assert got == REDEEMED, f"the body is {got[:60]!r}…, {len(got)} bytes"
+        assert after["CONTENT_LENGTH"] == str(len(REDEEMED)), after["CONTENT_LENGTH"]
 
 
 def hash_in_python(rounds: int) -> int:
