@@ -24,20 +24,21 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     """Make the shop.
 
     Settings come from the defaults below, then from environment variables that begin with
-    ``FLASK_``, then from `config`. The database and the secret key are made on the first start;
-    any number of workers may start at once.
+    ``FLASK_``, then from `config`. The database (`DATABASE`, relative to the instance folder) and the secret key
+    are made on the first start; any number of workers may start at once.
 
     :raises RuntimeError: the database or the secret key cannot be used.
     """
     app = Flask(__name__)
     app.config.from_mapping(
-        DATABASE=str(Path(app.instance_path) / "shop.sqlite3"),
+        DATABASE="shop.sqlite3",
         MAX_CONTENT_LENGTH=64 * 1024,
         PLUGIN_HOST_DIR=str(_ROOT / "plugins"),
         SESSION_COOKIE_SAMESITE="Lax",
     )
     app.config.from_prefixed_env()
     app.config.from_mapping(config)
+    app.config["DATABASE"] = str(Path(app.instance_path) / app.config["DATABASE"])
     app.config["SECRET_KEY"] = secret_key(app.config["SECRET_KEY"], Path(app.instance_path))
     db.init_app(app)
     errors.init_app(app)
