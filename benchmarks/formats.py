@@ -18,10 +18,12 @@ _FIRST = {"REQUEST_METHOD": ":method", "PATH_INFO": ":path", "QUERY_STRING": ":q
 _FLAG_BODY = 1
 
 
-def _fields(environ: Environ) -> dict[str, str]:
-    """Environ key to field name, for all fields of this shape."""
-    headers = {key: key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_")}
-    return _FIRST | headers
+def _fields(environ: Environ, needs: frozenset[str] | None) -> dict[str, str]:
+    """Environ key to field name, for the needed fields of this shape; None needs all."""
+    names = {key: key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_")}
+    if needs is not None:
+        return {key: name for key, name in names.items() if name in needs}
+    return _FIRST | names
 
 
 class Indexed:
