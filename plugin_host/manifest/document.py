@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from ..config import CAPABILITIES
+from ..hookspec import HOOK_NAME
 from .table import documented
 
 #: Letters of either case are accepted and folded to lower case: names are compared in grants and
@@ -20,7 +21,6 @@ NAME_ALLOWED: Final = (
     "1 to 64 ASCII letters, digits, '_', '.' and '-', of which the first is a letter or digit"
 )
 _METHOD: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}\Z"
-_HOOK: Final = r"^(?!ph_)[A-Za-z][A-Za-z0-9_]{0,127}\Z"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, description=NAME_ALLOWED)]
 Version = Annotated[
@@ -30,7 +30,7 @@ Description = Annotated[str, Meta(max_length=1000, description="text of at most 
 Abi = Annotated[int, Meta(ge=1, le=65535, description="an integer from 1 to 65535")]
 Order = Annotated[int, Meta(ge=-10_000, le=10_000, description="an integer from -10000 to 10000")]
 Hooks = Annotated[
-    list[Annotated[str, Meta(pattern=_HOOK)]],
+    list[Annotated[str, Meta(pattern=HOOK_NAME)]],
     Meta(
         min_length=1,
         description="a list of exports that are identifiers and start neither with '_' nor 'ph_'",

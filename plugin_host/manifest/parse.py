@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from ..config import CAPABILITIES, KIB, MIB, Settings, did_you_mean, show
 from ..errors import ManifestError
+from ..hookspec import HOOK_ALLOWED, HOOK_NAME
 from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
@@ -203,6 +204,8 @@ def _on_failure(
     for hook in value:
         if hooks is not None and hook not in hooks:
             raise BadKey.unknown(hook, "on_failure.", list(hooks))
+        if not re.match(HOOK_NAME, hook):
+            raise BadKey(f"unknown key {show('on_failure.' + hook)}", f"allowed: {HOOK_ALLOWED}")
     return {hook: _policy(policy, f"on_failure.{hook}") for hook, policy in value.items()}
 
 

@@ -243,6 +243,11 @@ def test_wrong_items(text: str, reason: str) -> None:
             "unknown key 'on_failure.price_quot'",
             "did you mean 'price_quote'?",
         ),
+        (
+            "on_failure._start = 'skip'",
+            "unknown key 'on_failure._start'",
+            "allowed: an ASCII ident",
+        ),
         ('capabilities = ["log", "clok"]', "capabilities[1] is 'clok'", "did you mean 'clock'?"),
         ('capabilities = ["x"]', "capabilities[0] is 'x'", "the known are log, clock, random"),
     ],
