@@ -113,7 +113,7 @@ class FolderNotifier:
             self._start()
         except Exception as error:  # OSError for inotify's limits; never end the caller's thread
             return self._refused(error)
-        self._refusal = ""
+        self._refusal, self._retry_at = "", float("-inf")
         return True
 
     def _start(self) -> None:

@@ -120,11 +120,17 @@ class Watcher:
         loop = _Loop()
         notifier = self._make_notifier(loop.bell)
         watcher = weakref.ref(self)
-        osthread.start(lambda: _run(watcher, loop, notifier), name=loop.name)
+        self._loop = loop  # before the start: on_wake may stop us at once
+        try:
+            osthread.start(lambda: _run(watcher, loop, notifier), name=loop.name)
+        except RuntimeError:
+            self._loop = None
+            raise
         weakref.finalize(self, loop.bell.ring).atexit = False
-        self._loop = loop
         self._started = True
-        loop.stopping = self._stopped
+        if self._stopped:  # by another thread, meanwhile
+            loop.stopping = True
+            loop.bell.ring()
 
     def wake(self) -> None:
         """Look as soon as possible. Does nothing before the thread is started."""
