@@ -21,9 +21,13 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(sqlite3.OperationalError, _database_error)
 
 
-def request_id() -> str | None:
-    """Return the id by which the logs know this request, if anybody gave it one."""
-    given = g.get("request_id") or request.headers.get("X-Request-ID", "")
+def request_id(error: HTTPException) -> str | None:
+    """Return the id by which the logs know this request, if anybody gave it one.
+
+    The plugin host gives one to a request that a plugin failed; a proxy may give one to any.
+    """
+    given = getattr(error, "request_id", None) or g.get("request_id")
+    given = str(given or request.headers.get("X-Request-ID", ""))
     return given if _REQUEST_ID.fullmatch(given) else None
 
 
@@ -42,7 +46,7 @@ def _answer(error: HTTPException) -> ResponseReturnValue:
         _fill_problem(response, error)
     else:
         response.content_type = "text/html; charset=utf-8"
-        response.set_data(render_template("error.html", error=error, request_id=request_id()))
+        response.set_data(render_template("error.html", error=error, request_id=request_id(error)))
     return response
 
 
@@ -53,7 +57,7 @@ def _fill_problem(response: Response, error: HTTPException) -> None:
         "status": error.code,
         "detail": error.description,
     }
-    if (known_as := request_id()) is not None:
+    if (known_as := request_id(error)) is not None:
         problem["request_id"] = known_as
     response.content_type = "application/problem+json"
     response.set_data(json.dumps(problem) + "\n")

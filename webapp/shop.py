@@ -15,7 +15,7 @@ from .extensions import plugins
 shop = Blueprint("shop", __name__)
 shop.before_request(csrf.protect)
 
-_GLANCE = (1, 5, 10, 25)  # the quantities of the price table on a product's page
+_GLANCE = (1, 3, 10, 25)  # the quantities of the price table on a product's page
 _YEAR = 365 * 24 * 3600
 _LIVE = (2, 5, 10)  # seconds, the choices of the plugin page
 
