@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from plugin_host.abi.edits import EditsDecoder
-from plugin_host.abi.records import (
-    BODY,
-    BODY_OMITTED,
-    REQUEST_FIELDS,
-    RequestEncoder,
-    ResponseEncoder,
-)
+from plugin_host.abi.records import BODY, BODY_OMITTED, ResponseEncoder
+from plugin_host.abi.request_records import REQUEST_FIELDS, RequestEncoder
 from plugin_host.errors import BadResult
 
 __all__ = [

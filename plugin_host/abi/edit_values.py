@@ -1,0 +1,129 @@
+"""The names and values of edits: checked, and turned into what WSGI has (``docs/abi.md``, 5).
+
+Every function takes the offset at which to blame; those in `VALUES` take where the edit starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from plugin_host.errors import BadResult
+from plugin_host.message import REMOVE_HEADER, environ_key
+
+SET_PATH, SET_QUERY, SET_METHOD, SET_BODY = 4, 5, 6, 7
+SET_G, SET_CONTEXT, ANSWER, SET_STATUS = 8, 9, 10, 11
+
+MAX_CONTEXT = 65536
+MAX_G_NAME = 64
+
+_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_is_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+").fullmatch
+_is_query = re.compile(rb"[!\"$-~]*").fullmatch
+_is_g_name = re.compile(rb"[A-Za-z][A-Za-z0-9_]*").fullmatch
+_has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+_G_METHODS = frozenset((b"get", b"pop", b"setdefault"))
+_SERVERS_OWN = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+    )
+)
+
+HeaderName = tuple[str, str, str]
+"""A header's name as the guest wrote it, in lower case, and as the environ's key."""
+
+
+def header_name(name: bytes, at: int) -> HeaderName:
+    """Check a header's name."""
+    if not _is_token(name):
+        raise BadResult(at, "a header name is an RFC 9110 token")
+    text = name.decode("ascii")
+    lower = text.lower()
+    # In the environ "_" and "-" are one, so both spellings are the server's.
+    if lower.replace("_", "-") in _SERVERS_OWN:
+        raise BadResult(at, "headers that belong to the server are left alone")
+    return text, lower, environ_key(text)
+
+
+def header_value(op: int, value: bytes, at: int, value_at: int) -> str:
+    """Check a header edit's value; `at` is where the edit starts."""
+    if op == REMOVE_HEADER:
+        if value:
+            raise BadResult(at + 4, "this op has no value")
+        return ""
+    text = value.decode("latin-1")
+    # `isprintable` is the quick way to know that nothing is wrong; it is stricter than the rule.
+    if not text.isprintable() and _has_control(text):
+        raise BadResult(value_at, "a header value has no control characters other than tab")
+    if text.strip(" \t") != text:
+        raise BadResult(value_at, "a header value neither starts nor ends with space or tab")
+    return text
+
+
+def g_pair(name: bytes, value: bytes, at: int) -> tuple[str, str]:
+    """Check a name and a value for ``flask.g``; `at` is where the name starts."""
+    if len(name) > MAX_G_NAME or not _is_g_name(name):
+        rule = f"an ASCII identifier of at most {MAX_G_NAME} bytes without a leading underscore"
+        raise BadResult(at, "a name on g is " + rule)
+    if name in _G_METHODS:
+        raise BadResult(at, "the methods of g are left alone")
+    try:
+        return name.decode("ascii"), value.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise BadResult(at + len(name), "a value on g is UTF-8") from exc
+
+
+def _path(value: bytes, at: int) -> str:
+    if value[:1] != b"/":
+        raise BadResult(at + 8, "a path starts with /")
+    return value.decode("latin-1")
+
+
+def _query(value: bytes, at: int) -> str:
+    if not _is_query(value):
+        raise BadResult(at + 8, "a query is printable ASCII without space or #")
+    return value.decode("ascii")
+
+
+def _method(value: bytes, at: int) -> str:
+    if not _is_method(value):
+        raise BadResult(at + 8, "a method is an RFC 9110 token in upper case")
+    return value.decode("ascii")
+
+
+def _body(value: bytes, at: int) -> bytes:
+    return value
+
+
+def _context(value: bytes, at: int) -> bytes:
+    if len(value) > MAX_CONTEXT:
+        raise BadResult(at + 4, f"a context is at most {MAX_CONTEXT} bytes long")
+    return value
+
+
+def _status(value: bytes, at: int) -> int:
+    if len(value) != 2:
+        raise BadResult(at + 4, "a status is two bytes long")
+    status = int.from_bytes(value, "little")
+    if not 200 <= status <= 599:
+        raise BadResult(at + 8, "a status is 200-599")
+    return status
+
+
+VALUES: dict[int, Callable[[bytes, int], str | bytes | int]] = {
+    SET_PATH: _path,
+    SET_QUERY: _query,
+    SET_METHOD: _method,
+    SET_BODY: _body,
+    SET_CONTEXT: _context,
+    ANSWER: _status,
+    SET_STATUS: _status,
+}
+"""By op, for those without a name: checks a value, given it and where its edit starts."""
