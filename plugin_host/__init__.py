@@ -1,0 +1,47 @@
+"""WebAssembly business-logic hooks for Flask, hot-reloaded from a folder.
+
+``PluginHost(app)`` is the extension; the errors it raises are beside it.
+"""
+
+from __future__ import annotations
+
+from .errors import (
+    BadResult,
+    ConfigError,
+    DeadlineExceeded,
+    ExportError,
+    GuestError,
+    GuestTrap,
+    HookError,
+    ImportDenied,
+    InitError,
+    ManifestError,
+    ModuleError,
+    PayloadError,
+    PluginFileError,
+    PluginHostError,
+    PluginLoadError,
+    PoolExhausted,
+)
+from .extension import HookFailed, PluginHost
+
+__all__ = [
+    "BadResult",
+    "ConfigError",
+    "DeadlineExceeded",
+    "ExportError",
+    "GuestError",
+    "GuestTrap",
+    "HookError",
+    "HookFailed",
+    "ImportDenied",
+    "InitError",
+    "ManifestError",
+    "ModuleError",
+    "PayloadError",
+    "PluginFileError",
+    "PluginHost",
+    "PluginHostError",
+    "PluginLoadError",
+    "PoolExhausted",
+]

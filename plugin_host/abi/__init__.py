@@ -1,0 +1,1 @@
+"""Floor 2: what host and guest say to each other."""

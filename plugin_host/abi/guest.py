@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 from ..errors import BadResult, GuestError, GuestTrap, HookError
 from ..wasm.instance import Instance
+from .native import MAX_ERROR_MESSAGE, VERSION, unpack_result
 
 #: ABI versions that this host speaks.
-VERSIONS = (1,)
-#: Bytes of a guest's error message that are kept.
-MAX_MESSAGE = 4096
+VERSIONS = (VERSION,)
 #: The exchange buffer that is asked for first, in bytes: most requests without a body fit.
 FIRST_BUFFER = 4096
 
-_U31, _U32, _ERROR = 0x7FFF_FFFF, 0xFFFF_FFFF, 0x8000_0000
+_U32 = 0xFFFF_FFFF
 
 #: An exported function as `Instance.function` gives it.
 Export = Callable[[int, float, float], int]
@@ -46,7 +45,7 @@ class Guest:
     :raises KeyError: a function that must be there is not exported.
     """
 
-    __slots__ = ("_alloc", "_capacity", "_hooks", "_instance", "_max_result", "_pointer", "calls")
+    __slots__ = ("_alloc", "_capacity", "_hooks", "_instance", "_max_result", "_pointer", "calls", "seconds")
 
     def __init__(
         self,
@@ -60,7 +59,9 @@ class Guest:
         self._instance = instance
         self._max_result = max_result
         self._capacity = self._pointer = 0
-        self.calls = 0
+        #: Successful calls and the seconds they took, waiting included; the host counts here
+        #: because a guest is used by one thread at a time.
+        self.calls, self.seconds = 0, 0.0
         initialize = _optional(instance, "_initialize")
         if initialize:
             initialize(0, start, timeout)
@@ -97,11 +98,9 @@ class Guest:
         packed = function(size, start, timeout)
         if not packed:
             return None
-        pointer, length = packed >> 32 & _U32, packed & _U31
-        if not pointer:
-            raise BadResult(0, "the result's pointer is 0")
-        if packed & _ERROR:
-            text = _read(instance, pointer, min(length, MAX_MESSAGE))
+        pointer, length, is_error = unpack_result(packed)
+        if is_error:
+            text = _read(instance, pointer, min(length, MAX_ERROR_MESSAGE))
             raise GuestError(_printable(text))
         if length > self._max_result:
             raise BadResult(

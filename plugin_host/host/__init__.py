@@ -1,0 +1,1 @@
+"""Floor 3: plugins, the registry, dispatch and reloading, without Flask or wasmtime."""

@@ -1,0 +1,1 @@
+"""Floor 1: WebAssembly modules, instances and their deadlines, on wasmtime."""

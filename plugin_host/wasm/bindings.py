@@ -119,10 +119,11 @@ _on_epoch = _EPOCH(_epoch)
 class FastInstance(Instance):
     """An instance whose exports are called through the C API."""
 
-    __slots__ = ("_context", "_memory", "_raw_instance", "_store", "_view")
+    __slots__ = ("_context", "_linked", "_memory", "_raw_instance", "_store", "_view")
 
     def __init__(self, linked: FastLinked, limits: Limits, start: float, timeout: float) -> None:
         super().__init__(linked.engine)
+        self._linked = linked  # holds the callbacks that native code calls
         self._view: memoryview = memoryview(b"")
         self._memory: Any = None
         self._store = store = wasmtime.Store(linked.engine.raw)
@@ -136,7 +137,8 @@ class FastInstance(Instance):
             with self.under(start, timeout):
                 self._raw_instance: Any = linked.instantiate(store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as exc:
-            raise translate(exc, self, timeout) from exc
+            error = translate(exc, self, timeout)
+            raise error from error.__cause__
         memory = self._export("memory")
         if memory is not None and memory.kind == _ffi.WASMTIME_EXTERN_MEMORY.value:
             self._memory = memory
@@ -216,7 +218,7 @@ class FastLinked(Linked):
         super().__init__(engine)
         self._linker = wasmtime.Linker(engine.raw)
         # The callbacks must live as long as any store made from this linker: each instance keeps
-        # `instantiate`, and that keeps this object.
+        # this object.
         self._callbacks = [self._define(function) for function in functions]
         self._instantiate = prelinked(self._linker, module)
 

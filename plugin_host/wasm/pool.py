@@ -71,24 +71,26 @@ class Pool(Generic[T]):
     def _wait_or_make(self, start: float, timeout: float) -> T:
         with self._freed:
             while self._live >= self._size:
+                # Raised before `_idle` is looked at, so that whoever gives back now notifies.
                 self._waiting += 1
                 try:
-                    # An instance given back before `_waiting` was raised is in `_idle` by now.
-                    if self._idle:
-                        return self._idle.pop()
                     left = start + timeout - monotonic()
-                    if left <= 0 or not self._freed.wait(left):
-                        raise PoolExhausted(
-                            f"all {self._size} instances stayed busy for {timeout * 1000:g} ms;"
-                            " raise PLUGIN_HOST_MAX_INSTANCES or make the hook faster"
-                        )
+                    free = bool(self._idle) or (left > 0 and self._freed.wait(left))
+                    return self._idle.pop()
+                except IndexError:  # a quicker caller took it, or nothing came back
+                    if not free:
+                        raise self._exhausted(timeout) from None
                 finally:
                     self._waiting -= 1
-                if self._idle:
-                    return self._idle.pop()
             self._live += 1
         try:
             return self._make(start, timeout)
         except BaseException:
             self.discard()
             raise
+
+    def _exhausted(self, timeout: float) -> PoolExhausted:
+        return PoolExhausted(
+            f"all {self._size} instances stayed busy for {timeout * 1000:g} ms;"
+            " raise PLUGIN_HOST_MAX_INSTANCES or make the hook faster"
+        )

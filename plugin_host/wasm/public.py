@@ -24,6 +24,10 @@ _T = TypeVar("_T")
 _current = threading.local()
 
 
+class _HostFailed(Exception):
+    """Ends the guest's call; what a host function raised is on its instance."""
+
+
 class PublicInstance(Instance):
     """An instance whose exports are called through `wasmtime.Func`."""
 
@@ -49,11 +53,11 @@ class PublicInstance(Instance):
         try:
             with self.under(start, timeout):
                 return call()
-        except BaseException as exc:
+        except (wasmtime.Trap, wasmtime.WasmtimeError, _HostFailed) as exc:
             # wasmtime-py keeps a host function's exception in one global, so another thread's may
             # surface here: `translate` goes by what this instance's own host functions raised.
-            foreign = not isinstance(exc, Exception) and self.pending is not exc
-            raise (exc if foreign else translate(exc, self, timeout)) from exc
+            error = translate(exc, self, timeout)
+            raise error from error.__cause__
         finally:
             _current.instance = outer
 
@@ -112,7 +116,9 @@ def _guarded(function: HostFunction) -> Callable[..., int | None]:
             return _signed(result, results[0]) if results and result is not None else None
         except BaseException as exc:
             instance.pending = exc
-            raise
+        # Raised here, without context, because wasmtime-py may keep it for ever.
+        del instance
+        raise _HostFailed
 
     return callback
 

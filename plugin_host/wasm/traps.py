@@ -15,7 +15,7 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     """The error that ends a call which wasmtime ended with ``exc``; the instance is spent.
 
     :param timeout: the call's, in seconds, for the message.
-    :returns: the host function's own exception if it is a HookError or no ordinary one
+    :returns: with its cause set: the host function's own exception if it is a HookError or no ordinary one
         (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded or GuestTrap.
     """
     pending, instance.pending = instance.pending, None
@@ -36,7 +36,6 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
         error = GuestTrap(code.replace("_", " ") or _first_line(exc), code, frames)
     else:
         error = GuestTrap(_first_line(exc), "instantiate")
-    error.__cause__ = exc
     return error
 
 

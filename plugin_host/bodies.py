@@ -1,0 +1,161 @@
+"""Reading and replacing bodies on Flask's side, never more of them than the limit."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flask import Request, Response
+from werkzeug.wsgi import ClosingIterator, get_input_stream
+
+from .abi.native import BODY, BODY_OMITTED
+from .host.dispatch import Body
+
+_CHUNK = 65_536
+OMITTED = Body(flags=BODY_OMITTED)
+_OVERSIZE = Body(flags=BODY_OMITTED, oversize=True)
+
+
+class RequestBody:
+    """A request's body: read at most once, and still there for the view afterwards.
+
+    :param limit: bytes; a longer body is left to the view unread, or re-joined.
+    """
+
+    def __init__(self, environ: dict[str, Any], limit: int) -> None:
+        self._environ = environ
+        self._limit = limit
+        self._body: Body | None = None
+
+    def read(self) -> Body:
+        """Return the body as it is now."""
+        if self._body is None:
+            self._body = self._read()
+        return self._body
+
+    def replace(self, data: bytes) -> None:
+        """Make ``data`` the body; ``CONTENT_LENGTH`` is the caller's."""
+        self._environ["wsgi.input"] = io.BytesIO(data)
+        self._body = Body(data, BODY)
+
+    def _read(self) -> Body:
+        environ = self._environ
+        length = environ.get("CONTENT_LENGTH") or ""
+        if length.isdecimal() and int(length) > self._limit:
+            return _OVERSIZE
+        stream = get_input_stream(environ, safe_fallback=True)
+        pieces, size = [], 0
+        while size <= self._limit:
+            piece = stream.read(min(_CHUNK, self._limit + 1 - size))
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        data = b"".join(pieces)
+        if size > self._limit:
+            environ["wsgi.input"] = io.BufferedReader(_Rejoined(data, stream))
+            return _OVERSIZE
+        environ["wsgi.input"] = io.BytesIO(data)
+        return Body(data, BODY)
+
+
+class _Rejoined(io.RawIOBase):
+    """What was read of a stream, and then the rest of it."""
+
+    def __init__(self, head: bytes, rest: Any) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        if self._head:
+            data: Any = self._head[:size]
+            self._head = self._head[size:]
+        else:
+            data = self._rest.read(size)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class ResponseBody:
+    """A response's body, for plugins that need it; whatever is not shown comes through untouched.
+
+    :param method: of the request: a response to HEAD shows no body.
+    :param limit: bytes.
+    """
+
+    def __init__(self, method: str, response: Response, limit: int) -> None:
+        self._response = response
+        self._limit = limit
+        #: Whether a body may be shown and edited at all.
+        self.editable = method != "HEAD" and response.status_code not in (204, 205, 206, 304)
+
+    def read(self, stream: bool) -> Body:
+        """Return the body before any edit.
+
+        :param stream: also buffer a body that the app streams, up to the limit.
+        """
+        response = self._response
+        if not self.editable:
+            return OMITTED
+        if response.is_sequence and not response.direct_passthrough:
+            data = response.get_data()
+            return Body(data, BODY) if len(data) <= self._limit else _OVERSIZE
+        return self._buffer() if stream else OMITTED
+
+    def _buffer(self) -> Body:
+        response = self._response
+        source: Any = response.response
+        chunks: Iterator[bytes] = iter(response.iter_encoded())
+        pieces, size = [], 0
+        for piece in chunks:
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._limit:
+                rest: Iterable[bytes] = itertools.chain(pieces, chunks)
+                close = getattr(source, "close", None)
+                response.response = ClosingIterator(rest, [close] if close else None)
+                return _OVERSIZE
+        data = b"".join(pieces)
+        replace(response, data)
+        return Body(data, BODY)
+
+
+def replace(response: Response, data: bytes) -> None:
+    """Make ``data`` the response's body; what produced the old one is closed."""
+    close = getattr(response.response, "close", None)
+    if close is not None:
+        close()
+    response.direct_passthrough = False
+    response.set_data(data)
+
+
+def forget_cached(request: Request) -> None:
+    """Drop what a request object has worked out from an environ that has been edited since."""
+    cached = vars(request)
+    for name in _derived(type(request)) & cached.keys():
+        del cached[name]
+    cached["query_string"] = request.environ.get("QUERY_STRING", "").encode("latin-1")
+
+
+_derived_names: dict[type, frozenset[str]] = {}
+
+
+def _derived(kind: type[Request]) -> frozenset[str]:
+    """Return the names under which a request class keeps what it derives from the environ."""
+    names = _derived_names.get(kind)
+    if names is None:
+        properties = (
+            name
+            for base in kind.__mro__
+            for name, value in vars(base).items()
+            if hasattr(value, "__set_name__") and type(value).__name__ == "cached_property"
+        )
+        names = frozenset((*properties, "_cached_data", "_cached_json", "_parsed_content_type"))
+        _derived_names[kind] = names
+    return names

@@ -1,0 +1,207 @@
+"""From a candidate's bytes to a plugin that is proven to work, or the reason why not.
+
+Everything that can fail is done here, before anything serves: nothing that this module returns has
+to be taken back.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+from time import monotonic
+
+from ..abi import guest as native
+from ..abi.guest import Guest
+from ..abi.host_functions import select
+from ..config import Settings
+from ..errors import (
+    DeadlineExceeded,
+    ExportError,
+    GuestError,
+    HookError,
+    InitError,
+    ManifestError,
+    ModuleError,
+)
+from ..hookspec import HOOK_NAME
+from ..manifest import Manifest, effective_limits, parse_manifest
+from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
+from ..wasm.engine import wat_to_wasm
+from ..wasm.instance import Limits
+from ..wasm.runtime import choose_engine, link
+from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
+from .scan import Candidate
+
+#: The custom section that may hold the manifest.
+MANIFEST_SECTION = "plugin_host.manifest"
+
+_HOOK_TYPE = FuncType(("i32",), ("i64",))
+_REQUIRED = {
+    "ph_abi_version": FuncType((), ("i32",)),
+    "ph_alloc": FuncType(("i32",), ("i32",)),
+}
+_OPTIONAL = {"ph_init": _HOOK_TYPE, "_initialize": FuncType((), ())}
+
+
+def load(candidate: Candidate, settings: Settings) -> Plugin:
+    """Verify a candidate completely and return the plugin.
+
+    The module is checked, compiled and linked, and a trial instance is made under
+    ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call.
+
+    :raises PluginLoadError: with the file, the reason and the remedy.
+    """
+    path = candidate.module_path
+    wasm = candidate.module
+    if path.suffix == ".wat":
+        wasm = wat_to_wasm(wasm, path)
+    info = _inspect(candidate, wasm)
+    manifest = _manifest(candidate, wasm)
+    hooks = _hooks(candidate, info, manifest)
+    logger = logging.getLogger(f"plugin_host.plugin.{manifest.name}")
+    functions = select(
+        path,
+        [(item.module, item.name) for item in info.imports],
+        manifest.capabilities,
+        settings.granted(manifest.name),
+        logger,
+    )
+    engine = choose_engine(settings.fast_call)
+    linked = link(engine, engine.compile(wasm, path), functions, path)
+    limits = effective_limits(manifest, settings)
+    caps, config = Limits(memory=limits.memory), manifest.config_json()
+
+    def make(start: float, timeout: float) -> Guest:
+        instance = linked.instance(caps, start, timeout)
+        return Guest(instance, hooks, config, settings.max_result, start, timeout)
+
+    trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
+    return Plugin(
+        path=path,
+        digest=candidate.digest,
+        manifest=manifest,
+        abi=native.VERSIONS[-1],
+        hooks=hooks,
+        timeout=limits.timeout,
+        make=make,
+        trial=trial,
+        size=settings.max_instances,
+    )
+
+
+def _inspect(candidate: Candidate, wasm: bytes) -> ModuleInfo:
+    """Read what the module says of itself, before anything is compiled."""
+    path = candidate.module_path
+    try:
+        info = read_module(wasm)
+    except BinaryError as exc:
+        raise ModuleError(
+            path, f"is not a WebAssembly core module: {exc}", "copy the whole, built module"
+        ) from exc
+    memory = info.export("memory")
+    if memory is None or memory.kind != "memory":
+        raise ExportError(path, "exports no memory", 'export the linear memory as "memory"')
+    for name, expected in _REQUIRED.items():
+        _check_type(candidate, info, name, expected)
+    for name, expected in _OPTIONAL.items():
+        if info.export(name) is not None:
+            _check_type(candidate, info, name, expected)
+    return info
+
+
+def _manifest(candidate: Candidate, wasm: bytes) -> Manifest:
+    """Parse the manifest beside the module, else the one embedded in it, else the default."""
+    path, text = candidate.module_path, None
+    if candidate.manifest is not None and candidate.manifest_path is not None:
+        path, text = candidate.manifest_path, candidate.manifest
+    else:
+        sections = custom_sections(wasm, MANIFEST_SECTION)
+        if len(sections) > 1:
+            raise ManifestError(
+                path,
+                f"has {len(sections)} custom sections {MANIFEST_SECTION!r}",
+                "embed one manifest",
+            )
+        text = bytes(sections[0]) if sections else None
+    manifest = parse_manifest(path, stem=candidate.stem, text=text)
+    if manifest.abi is not None and manifest.abi not in native.VERSIONS:
+        raise ManifestError(
+            path,
+            f"abi is {manifest.abi}, this host speaks {_versions()}",
+            "build the plugin for a version that the host speaks, or upgrade the host",
+        )
+    return manifest
+
+
+def _hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tuple[str, ...]:
+    """Return the plugin's hooks: those that the manifest lists, else every export that can be."""
+    if manifest.hooks is not None:
+        for name in manifest.hooks:
+            _check_type(candidate, info, name, _HOOK_TYPE)
+        return manifest.hooks
+    hooks = tuple(
+        item.name
+        for item in info.exports
+        if item.type == _HOOK_TYPE and re.match(HOOK_NAME, item.name)
+    )
+    if not hooks:
+        raise ExportError(
+            candidate.module_path,
+            "exports no hook",
+            f"export on_request, on_response or a business hook as {_show(_HOOK_TYPE)}",
+        )
+    for name in (ON_REQUEST, ON_RESPONSE):
+        if info.export(name) is not None:
+            _check_type(candidate, info, name, _HOOK_TYPE)
+    return hooks
+
+
+def _check_type(
+    candidate: Candidate, info: ModuleInfo, name: str, expected: FuncType
+) -> None:
+    item = info.export(name)
+    if item is None or item.kind != "func":
+        found = "no export of that name" if item is None else f"a {item.kind} of that name"
+        raise ExportError(
+            candidate.module_path,
+            f"does not export the function {name}: there is {found}",
+            f"export it as {_show(expected)}",
+        )
+    if item.type != expected:
+        raise ExportError(
+            candidate.module_path,
+            f"exports {name} as {_show(item.type)}",
+            f"export it as {_show(expected)}",
+        )
+
+
+def _show(kind: FuncType | None) -> str:
+    params, results = kind or FuncType((), ())
+    return f"({', '.join(params)}) -> ({', '.join(results)})"
+
+
+def _versions() -> str:
+    return ", ".join(map(str, native.VERSIONS))
+
+
+def _trial(candidate: Candidate, make: Callable[[], Guest]) -> Guest:
+    """Make the first guest; what goes wrong here is the plugin's fault, not a request's."""
+    path = candidate.module_path
+    try:
+        return make()
+    except native.UnknownVersion as exc:
+        raise ExportError(
+            path, str(exc), "build it for a version that the host speaks, or upgrade the host"
+        ) from exc
+    except GuestError as exc:
+        raise InitError(path, f"ph_init declared an error: {exc.message}") from exc
+    except DeadlineExceeded as exc:
+        raise InitError(
+            path,
+            f"its initialisation {exc.message}",
+            "make start section, _initialize and ph_init quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
+        ) from exc
+    except HookError as exc:
+        raise InitError(path, f"its initialisation failed: {exc.message}") from exc

@@ -1,0 +1,177 @@
+"""A plugin: one verified version of a manifest and a module, and the pool of its instances."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+from .. import osthread
+from ..abi.guest import Guest, is_spent
+from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
+from ..errors import HookError
+from ..manifest import Manifest
+from ..message import RequestEdits, ResponseEdits
+from ..wasm.pool import Pool
+
+T = TypeVar("T")
+
+ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
+
+
+@dataclass
+class Counters:
+    """What happened to a plugin's hooks in this process, besides what its live guests count."""
+
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    last_error: str | None = None
+    last_error_at: float | None = None
+    #: guards the fields; a successful call counts on its own guest and needs no lock
+    lock: osthread.Lock = field(
+        default_factory=osthread.allocate_lock, repr=False, compare=False
+    )
+
+
+class Plugin:
+    """One version of a plugin, ready to serve. What it is never changes; only its pool does.
+
+    :param digest: SHA-256 of module and manifest, hex.
+    :param hooks: the names of its hooks.
+    :param timeout: the deadline of its hooks, in seconds.
+    :param make: makes a ready guest under the deadline ``start + timeout``; may raise HookError.
+    :param trial: the guest on which loading was verified; serves the first call.
+    :param size: how many guests may exist at once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        digest: str,
+        manifest: Manifest,
+        abi: int,
+        hooks: tuple[str, ...],
+        timeout: float,
+        make: Callable[[float, float], Guest],
+        trial: Guest,
+        size: int,
+    ) -> None:
+        self.path = path
+        self.digest = digest
+        self.manifest = manifest
+        self.name: str = manifest.name
+        self.version: str = manifest.version
+        self.abi = abi
+        self.hooks = hooks
+        self.timeout = timeout
+        self.loaded_at = time.time()
+        self.logger = logging.getLogger(f"plugin_host.plugin.{self.name}")
+        self.counters = Counters()
+        self._make = make
+        self._guests = {trial}  # guarded by counters.lock
+        self._pool = Pool(self._new_guest, size)
+        self._pool.add(trial)
+        self._request = RequestEncoder(
+            manifest.request_needs.fields, manifest.request_needs.headers
+        )
+        self._response = ResponseEncoder(
+            manifest.response_needs.headers, manifest.response_needs.context
+        )
+        self._edits = EditsDecoder()
+
+    def on_request(
+        self,
+        environ: dict[str, Any],
+        endpoint: str | None,
+        args: Mapping[str, Any] | None,
+        body: bytes,
+        flags: int,
+    ) -> RequestEdits | None:
+        """Show the guest a request.
+
+        :returns: its edits, checked; None for "unchanged".
+        :raises HookError: the hook failed.
+        """
+        record = self._request.encode(environ, endpoint, args, body, flags)
+        return self.call(ON_REQUEST, record, self.timeout, self._edits.request)
+
+    def on_response(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        context: bytes | None,
+        body: bytes,
+        flags: int,
+    ) -> ResponseEdits | None:
+        """Show the guest a response; as `on_request`."""
+        record = self._response.encode(status, headers, context, body, flags)
+        return self.call(ON_RESPONSE, record, self.timeout, self._edits.response)
+
+    def call(
+        self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
+    ) -> T | None:
+        """Call a hook with raw bytes.
+
+        :param timeout: the deadline, in seconds, from now; waiting for an instance counts.
+        :param decode: checks the result and turns it into a value; may raise HookError.
+        :returns: what ``decode`` made of the result; None if the guest returned none.
+        :raises HookError: the hook failed; it is counted, and the instance dropped if spent.
+        """
+        start = monotonic()
+        guest = None
+        try:
+            guest = self._pool.acquire(start, timeout)
+            result = guest.call(hook, data, start, timeout)
+            value = None if result is None else decode(result)
+        except BaseException as exc:
+            self._failed(guest, exc, hook, start)
+            raise
+        guest.calls += 1
+        guest.seconds += monotonic() - start
+        self._pool.release(guest)
+        return value
+
+    def totals(self) -> dict[str, Any]:
+        """Return calls, errors, seconds spent, live instances and the last error, JSON-able."""
+        counters = self.counters
+        with counters.lock:
+            return {
+                "calls": counters.calls + sum(guest.calls for guest in self._guests),
+                "errors": counters.errors,
+                "seconds": counters.seconds + sum(guest.seconds for guest in self._guests),
+                "instances": len(self._guests),
+                "last_error": counters.last_error,
+                "last_error_at": counters.last_error_at,
+            }
+
+    def _new_guest(self, start: float, timeout: float) -> Guest:
+        guest = self._make(start, timeout)
+        with self.counters.lock:
+            self._guests.add(guest)
+        return guest
+
+    def _failed(self, guest: Guest | None, exc: BaseException, hook: str, start: float) -> None:
+        counters = self.counters
+        if isinstance(exc, HookError):
+            exc.named(self.name, hook)
+        usable = guest is not None and isinstance(exc, HookError) and not is_spent(exc)
+        with counters.lock:
+            counters.calls += 1
+            counters.errors += 1
+            counters.seconds += monotonic() - start
+            counters.last_error, counters.last_error_at = str(exc), time.time()
+            if guest is not None and not usable:
+                self._guests.discard(guest)
+                counters.calls += guest.calls
+                counters.seconds += guest.seconds
+        if guest is None:
+            return
+        if usable:
+            self._pool.release(guest)
+        else:
+            self._pool.discard()
