@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ try:
 except (ImportError, OSError):  # not installed, or the platform's notifier does not load
     events = None  # type: ignore[assignment]
 
+_TELLS_CLOSE = sys.platform == "linux"
+"""Whether a write is followed by an event when the writer closes the file (inotify)."""
 _RETRY = 30.0  # seconds between attempts after the operating system refused
 
 _log = logging.getLogger(__name__)
@@ -63,7 +66,9 @@ class _Handler:
 
     def _take(self, event: Any) -> None:
         kind = event.event_type
-        if not event.is_directory and kind in ("created", "modified", "closed", "moved"):
+        # Elsewhere a write or a creation tells nothing about when the content is complete.
+        telling = ("created", "modified", "closed", "moved") if _TELLS_CLOSE else ("moved",)
+        if not event.is_directory and kind in telling:
             path = event.dest_path if kind == "moved" else event.src_path
             self._hint(cast("Event", kind), os.path.basename(os.fsdecode(path)))
             if kind == "modified":

@@ -24,7 +24,9 @@ from plugin_host.host.watcher import BLIND_INTERVAL, Mode, Watcher
 NEVER = 3600.0
 DEADLINE = 20.0
 
-needs_watchdog = pytest.mark.skipif(not is_available(), reason="watchdog is not installed")
+needs_watchdog = pytest.mark.skipif(
+    not is_available() or sys.platform != "linux", reason="needs watchdog's inotify events"
+)
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc")
 
 
@@ -413,6 +415,22 @@ def test_events_tell_kind_and_name(notify: Notify, events: Events, tmp_path: Pat
         events.wait_for(lambda: events.hints == [("modified", "a.wasm")])
         assert events.wakes == 0
     events.wait_for(lambda: ("closed", "a.wasm") in events.hints and events.wakes == 1)
+
+
+@needs_watchdog
+def test_writes_wake_where_no_close_is_told(
+    notify: Notify, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a platform without close events only renames are hints, and every write wakes."""
+    monkeypatch.setattr(notifier_module, "_TELLS_CLOSE", False)
+    assert notify(tmp_path).ensure()
+    with (tmp_path / "new").open("wb", buffering=0) as file:
+        events.wait_for(lambda: events.wakes == 1)
+        file.write(b"A")
+        events.wait_for(lambda: events.wakes == 2)
+        assert events.hints == []
+        os.replace(tmp_path / "new", tmp_path / "a.wasm")
+        events.wait_for(lambda: events.hints == [("moved", "a.wasm")])
 
 
 @needs_watchdog

@@ -1,0 +1,549 @@
+"""Every way of putting files into the folder, on the real file system, with events and by polling.
+
+Each content carries its own digest, so that a prefix or a mixture of two is recognised wherever it
+is handed out. Waits end as soon as the folder has settled, or fail at a deadline.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import mmap
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from plugin_host.host.folder import FolderScanner
+from plugin_host.host.notifier import is_available
+from plugin_host.host.scan import Candidate, Scan
+from plugin_host.host.settling import Timing
+from plugin_host.host.watcher import Watcher
+
+DEADLINE = 30.0
+PAUSE = 0.25
+"""Seconds a slow writer stalls: longer than any wait of the scanner but the stale limit."""
+TIMING = Timing(confirm=0.1, new_folder=1.0)
+
+try:
+    import fcntl
+
+    HAS_LEASES = hasattr(fcntl, "F_SETLEASE")
+except ImportError:
+    HAS_LEASES = False
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="uses POSIX commands and links")
+
+
+def content(version: str, size: int = 200_000) -> bytes:
+    """Return bytes that say their version and can be checked for being whole."""
+    body = (version.encode() + b" ") * (size // (len(version) + 1))
+    return body + hashlib.sha256(body).digest()
+
+
+def version(data: bytes) -> str:
+    """Return the version of a whole content, or say that it is not whole."""
+    if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        return f"not whole: {len(data)} bytes"
+    return data.split(b" ", 1)[0].decode()
+
+
+class Site:
+    """A plugins folder with a watcher, and a record of all that was handed out."""
+
+    def __init__(self, root: Path, mode: str) -> None:
+        self.root = root
+        self.folder = root / "plugins"
+        self.aside = root / "aside"
+        self.handed: list[Candidate] = []
+        self.removed: list[str] = []
+        self.scans = 0
+        self.last = Scan()
+        self.changed = threading.Condition()
+        self.folder.mkdir()
+        self.aside.mkdir()
+        self.scanner = FolderScanner(self.folder, max_module_size=1 << 24, timing=TIMING)
+        self.watcher = Watcher(
+            self.folder,
+            self.look,
+            0.05 if mode == "poll" else 0.5,
+            "poll" if mode == "poll" else "watchdog",
+            on_event=self.scanner.hint,
+        )
+
+    def look(self) -> float | None:
+        scan = self.scanner.scan(initial=self.scans == 0)
+        with self.changed:
+            self.scans += 1
+            self.last = scan
+            self.handed += scan.candidates
+            self.removed += sorted(scan.removed)
+            self.changed.notify_all()
+        return scan.seconds_left(time.monotonic())
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, DEADLINE), (self.versions(), self.last)
+
+    def start(self, **files: bytes) -> None:
+        for stem, data in files.items():
+            (self.folder / f"{stem}.wasm").write_bytes(data)
+        self.watcher.ensure_started()
+        self.wait(lambda: len(self.handed) == len(files) and self.last.pending_until is None)
+        self.clear()
+
+    def clear(self) -> None:
+        with self.changed:
+            self.handed.clear()
+            self.removed.clear()
+
+    def versions(self, stem: str = "x") -> list[str]:
+        return [version(c.module) for c in self.handed if c.stem == stem]
+
+    def settle(self, *, looks: int = 1) -> None:
+        """Wait until a look that began after now found nothing left to do."""
+        with self.changed:
+            target = self.scans + 1 + looks
+        self.watcher.wake()
+        self.wait(
+            lambda: (
+                self.scans >= target
+                and self.last.folder_error is None
+                and self.last.pending_until is None
+            )
+        )
+
+    def expect(self, *versions: str, stem: str = "x") -> None:
+        """Wait for the last version, and check that exactly these were handed out."""
+        self.wait(lambda: self.versions(stem)[-1:] == [versions[-1]])
+        self.settle()
+        assert self.versions(stem) == list(versions)
+
+
+MODES = [
+    pytest.param(
+        "events", marks=pytest.mark.skipif(not is_available(), reason="watchdog not installed")
+    ),
+    "poll",
+]
+
+
+@pytest.fixture(params=MODES)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    threads = set(threading.enumerate())
+    site = Site(tmp_path, request.param)
+    yield site
+    assert site.watcher.stop(DEADLINE)
+    deadline = time.monotonic() + DEADLINE
+    while not set(threading.enumerate()) <= threads:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    if shutil.which(str(command[0])) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    subprocess.run(command, check=True, cwd=cwd, capture_output=True, timeout=60)
+
+
+def other_file_system(site: Site) -> Path:
+    """Return a new folder on another file system than the site's."""
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == site.folder.stat().st_dev:
+        pytest.skip("no second file system")
+    folder = shm / f"deploy-ways-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+# Ways to replace plugins/x.wasm by `new`. Each is one function of the site and the new file.
+
+
+def cp(site: Site, new: Path) -> None:
+    run("cp", new, site.folder / "x.wasm")
+
+
+def cp_preserving(site: Site, new: Path) -> None:
+    run("cp", "-p", new, site.folder / "x.wasm")
+
+
+def slow_write(site: Site, new: Path) -> None:
+    data = new.read_bytes()
+    with (site.folder / "x.wasm").open("wb", buffering=0) as file:
+        for start in range(0, len(data), len(data) // 3):
+            file.write(data[start : start + len(data) // 3])
+            time.sleep(PAUSE)
+
+
+def slow_overwrite(site: Site, new: Path) -> None:
+    """What rsync --inplace and some editors do: old and new content mixed until the end."""
+    data = new.read_bytes()
+    with (site.folder / "x.wasm").open("r+b", buffering=0) as file:
+        for start in range(0, len(data), len(data) // 3):
+            file.write(data[start : start + len(data) // 3])
+            time.sleep(PAUSE)
+        file.truncate()
+
+
+def write_through_mapping(site: Site, new: Path) -> None:
+    data = new.read_bytes()
+    with (site.folder / "x.wasm").open("r+b") as file:
+        file.truncate(len(data))
+        mapping = mmap.mmap(file.fileno(), len(data))
+    with mapping:
+        mapping[: len(data) // 2] = data[: len(data) // 2]
+        time.sleep(PAUSE)
+        mapping[len(data) // 2 :] = data[len(data) // 2 :]
+
+
+def mv(site: Site, new: Path) -> None:
+    run("mv", new, site.folder / "x.wasm")
+
+
+def mv_from_temporary_name(site: Site, new: Path) -> None:
+    run("cp", new, site.folder / ".x.wasm.part")
+    os.replace(site.folder / ".x.wasm.part", site.folder / "x.wasm")
+
+
+def mv_from_other_file_system(site: Site, new: Path) -> None:
+    folder = other_file_system(site)
+    try:
+        shutil.copy(new, folder / "x.wasm")
+        run("mv", folder / "x.wasm", site.folder / "x.wasm")
+    finally:
+        shutil.rmtree(folder)
+
+
+def mv_out_and_in(site: Site, new: Path) -> None:
+    os.rename(site.folder / "x.wasm", site.aside / "backup")
+    os.rename(new, site.folder / "x.wasm")
+
+
+def install(site: Site, new: Path) -> None:
+    run("install", "-m", "644", new, site.folder / "x.wasm")
+
+
+def rsync(site: Site, new: Path) -> None:
+    run("rsync", new, site.folder / "x.wasm")
+
+
+def rsync_inplace(site: Site, new: Path) -> None:
+    run("rsync", "--inplace", new, site.folder / "x.wasm")
+
+
+def rsync_delay_updates(site: Site, new: Path) -> None:
+    run("rsync", "--delay-updates", new, site.folder / "x.wasm")
+
+
+def delayed_update(site: Site, new: Path) -> None:
+    """What rsync --delay-updates does: collect in a hidden folder, rename at the end."""
+    hidden = site.folder / ".~tmp~"
+    hidden.mkdir()
+    os.rename(new, hidden / "x.wasm")
+    os.rename(hidden / "x.wasm", site.folder / "x.wasm")
+    hidden.rmdir()
+
+
+def vim(site: Site, new: Path) -> None:
+    edit = ("-c", f"%!cat {new}", "-c", "wq!")
+    run("vim", "-u", "NONE", "-N", "-b", "-es", *edit, site.folder / "x.wasm")
+
+
+def editor_with_backup(site: Site, new: Path) -> None:
+    """Rename the old file to a backup name, write a new one, remove the backup."""
+    os.rename(site.folder / "x.wasm", site.folder / "x.wasm~")
+    (site.folder / "x.wasm").write_bytes(new.read_bytes())
+    (site.folder / "x.wasm~").unlink()
+
+
+def git_checkout(site: Site, new: Path) -> None:
+    git = ("git", "-c", "user.name=n", "-c", "user.email=e@example.org")
+    run("git", "init", "-q", site.folder)
+    run("git", "add", ".", cwd=site.folder)
+    run(*git, "commit", "-qm", "1", cwd=site.folder)
+    run("git", "checkout", "-qb", "next", cwd=site.folder)
+    shutil.copy(new, site.aside / "blob")
+    index = subprocess.run(
+        ["git", "hash-object", "-w", site.aside / "blob"],
+        check=True, cwd=site.folder, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    run("git", "update-index", "--cacheinfo", f"100644,{index},x.wasm", cwd=site.folder)
+    run(*git, "commit", "-qm", "2", cwd=site.folder)
+    run("git", "checkout", "-q", "-f", "next", cwd=site.folder)
+
+
+def tar_x(site: Site, new: Path) -> None:
+    with tarfile.open(site.aside / "new.tar", "w") as archive:
+        archive.add(new, "x.wasm")
+    run("tar", "-xf", site.aside / "new.tar", "-C", site.folder)
+
+
+def unzip(site: Site, new: Path) -> None:
+    with zipfile.ZipFile(site.aside / "new.zip", "w") as archive:
+        archive.write(new, "x.wasm")
+    run("unzip", "-oq", site.aside / "new.zip", "-d", site.folder)
+
+
+def hard_link(site: Site, new: Path) -> None:
+    run("ln", "-f", new, site.folder / "x.wasm")
+
+
+def symlink_swap(site: Site, new: Path) -> None:
+    run("ln", "-sfn", new, site.folder / "x.wasm")
+
+
+def symlink_target_rewritten(site: Site, new: Path) -> None:
+    target = site.aside / "target"
+    shutil.copy(site.folder / "x.wasm", target)
+    run("ln", "-sfn", target, site.folder / "x.wasm")
+    site.settle()
+    run("cp", new, target)
+
+
+def kubernetes_data_swap(site: Site, new: Path) -> None:
+    folder = site.folder
+    (folder / "..1").mkdir()
+    shutil.copy(folder / "x.wasm", folder / "..1" / "x.wasm")
+    (folder / "..data").symlink_to("..1")
+    run("ln", "-sfn", "..data/x.wasm", folder / "x.wasm")
+    site.settle()
+    (folder / "..2").mkdir()
+    shutil.copy(new, folder / "..2" / "x.wasm")
+    (folder / "..data_tmp").symlink_to("..2")
+    os.replace(folder / "..data_tmp", folder / "..data")
+    shutil.rmtree(folder / "..1")
+
+
+def rename_exchange(site: Site, new: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        pytest.skip("no renameat2")
+    old = os.fsencode(site.folder / "x.wasm")
+    if libc.renameat2(-100, os.fsencode(new), -100, old, 2) != 0:
+        pytest.skip(os.strerror(ctypes.get_errno()))
+
+
+def delete_and_recreate(site: Site, new: Path) -> None:
+    (site.folder / "x.wasm").unlink()
+    (site.folder / "x.wasm").write_bytes(new.read_bytes())
+
+
+def folder_replaced(site: Site, new: Path) -> None:
+    (site.root / "next").mkdir()
+    shutil.copy(new, site.root / "next" / "x.wasm")
+    site.folder.rename(site.root / "old")
+    (site.root / "next").rename(site.folder)
+
+
+def folder_removed_and_recreated(site: Site, new: Path) -> None:
+    shutil.rmtree(site.folder)
+    site.wait(lambda: site.last.folder_error is not None)
+    site.folder.mkdir()
+    time.sleep(TIMING.gone + 0.1)
+    shutil.copy(new, site.folder / "x.wasm")
+
+
+def folder_becomes_a_link(site: Site, new: Path) -> None:
+    releases = site.root / "releases"
+    releases.mkdir()
+    shutil.copy(new, releases / "x.wasm")
+    site.folder.rename(site.root / "old")
+    site.folder.symlink_to(releases)
+
+
+def same_size_and_time(site: Site, new: Path) -> None:
+    path = site.folder / "x.wasm"
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(new.read_bytes())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+WAYS = [
+    cp, cp_preserving, slow_write, slow_overwrite, write_through_mapping, mv,
+    mv_from_temporary_name, mv_from_other_file_system, mv_out_and_in, install, rsync,
+    rsync_inplace, rsync_delay_updates, delayed_update, vim, editor_with_backup, git_checkout,
+    tar_x, unzip, hard_link, symlink_swap, symlink_target_rewritten, kubernetes_data_swap,
+    rename_exchange, delete_and_recreate, folder_replaced, folder_removed_and_recreated,
+    folder_becomes_a_link, same_size_and_time,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_new_version_is_handed_out_whole_and_once(
+    site: Site, way: Callable[[Site, Path], None]
+) -> None:
+    """However a file is replaced, only the whole new content is handed out, and only once."""
+    if way in (slow_write, slow_overwrite, write_through_mapping) and not HAS_LEASES:
+        pytest.skip("nothing tells of a writer that stalls")
+    site.start(x=content("v1"), other=content("o1"))
+    new = site.aside / "new.wasm"
+    new.write_bytes(content("v2"))
+    if way in (folder_replaced, folder_removed_and_recreated, folder_becomes_a_link):
+        way(site, new)
+        site.wait(lambda: site.removed == ["other"])
+    else:
+        way(site, new)
+        assert site.removed == []
+    site.expect("v2")
+    assert site.versions("other") == []
+
+
+def test_unchanged_content_is_not_handed_out(site: Site) -> None:
+    """Touching a file, or replacing it by an equal one, changes nothing."""
+    site.start(x=content("v1"))
+    (site.folder / "x.wasm").touch()
+    site.settle(looks=3)
+    (site.aside / "same").write_bytes(content("v1"))
+    os.replace(site.aside / "same", site.folder / "x.wasm")
+    site.settle(looks=3)
+    assert (site.handed, site.removed) == ([], [])
+
+
+def test_new_plugin_is_handed_out(site: Site) -> None:
+    """A file that appears by copy or by link becomes a plugin."""
+    site.start()
+    (site.folder / "x.wasm").write_bytes(content("v1"))
+    site.expect("v1")
+    (site.aside / "y").write_bytes(content("v1"))
+    os.link(site.aside / "y", site.folder / "y.wasm")
+    site.expect("v1", stem="y")
+
+
+def test_deleted_plugin_is_removed(site: Site) -> None:
+    """A deleted file is removed, once."""
+    site.start(x=content("v1"), y=content("w1"))
+    (site.folder / "x.wasm").unlink()
+    site.wait(lambda: site.removed == ["x"])
+    site.settle(looks=2)
+    assert (site.handed, site.removed, site.last.present) == ([], ["x"], {"y"})
+
+
+def test_renamed_plugin_changes_in_one_scan(site: Site) -> None:
+    """A renamed plugin is never present under both names, nor under none."""
+    site.start(x=content("v1"))
+    os.rename(site.folder / "x.wasm", site.folder / "y.wasm")
+    site.wait(lambda: bool(site.handed))
+    assert ([c.stem for c in site.handed], site.removed) == (["y"], ["x"])
+
+
+def test_manifest_alone_is_a_change(site: Site) -> None:
+    """A manifest that appears, changes or goes hands the plugin out with its module."""
+    site.start(x=content("v1"))
+    manifest = site.folder / "x.toml"
+    manifest.write_text("a = 1")
+    site.wait(lambda: [c.manifest for c in site.handed] == [b"a = 1"])
+    manifest.write_text("a = 2")
+    site.wait(lambda: [c.manifest for c in site.handed][1:] == [b"a = 2"])
+    manifest.unlink()
+    site.wait(lambda: [c.manifest for c in site.handed][2:] == [None])
+    assert site.versions() == ["v1"] * 3
+
+
+@pytest.mark.parametrize("order", [(".wasm", ".toml"), (".toml", ".wasm")], ids=" then ".join)
+def test_module_and_manifest_together_are_one_change(site: Site, order: tuple[str, str]) -> None:
+    """Copying a new module and a new manifest hands both out together, once."""
+    site.start()
+    (site.folder / "x.toml").write_text("version = 1")
+    (site.folder / "x.wasm").write_bytes(content("v1"))
+    site.expect("v1")
+    site.clear()
+    new = {".wasm": content("v2"), ".toml": b"version = 2"}
+    for suffix in order:
+        (site.folder / f"x{suffix}").write_bytes(new[suffix])
+    site.expect("v2")
+    assert [c.manifest for c in site.handed] == [b"version = 2"]
+
+
+def test_many_files_are_one_scan(site: Site) -> None:
+    """Fifty plugins copied in a row are handed out by one scan."""
+    site.start()
+    before: list[int] = []
+    for number in range(50):
+        (site.aside / f"p{number:02}.wasm").write_bytes(content(f"v{number}", 1000))
+    run("mv", *sorted(site.aside.glob("p*.wasm")), site.folder)
+    site.wait(lambda: before.append(len(site.handed)) or len(site.handed) == 50)
+    assert set(before) <= {0, 50}
+
+
+@pytest.mark.skipif(not HAS_LEASES, reason="nothing tells of a writer that stalls")
+def test_dead_stream_is_held_back_until_it_is_closed(site: Site) -> None:
+    """While a stalled writer lives nothing is handed out; then it is, and a second try heals it."""
+    site.start(x=content("v1"))
+    half = content("v2")[:50_000]
+    with (site.folder / "x.wasm").open("wb", buffering=0) as stream:
+        stream.write(half)
+        stalled = site.scans
+        site.wait(lambda: site.scans > stalled + 5)
+        time.sleep(3 * PAUSE)
+        assert site.handed == []
+    site.wait(lambda: bool(site.handed))
+    assert [c.module for c in site.handed] == [half]
+    site.clear()
+    (site.folder / "x.wasm").write_bytes(content("v2"))
+    site.expect("v2")
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_file_keeps_what_was_there(site: Site) -> None:
+    """A file whose permission is taken away is an error that unloads nothing; given back, none."""
+    site.start(x=content("v1"))
+    (site.folder / "x.wasm").chmod(0)
+    site.wait(lambda: bool(site.last.errors))
+    assert "Permission denied" in str(site.last.errors[0].error)
+    assert (site.removed, site.last.present) == ([], {"x"})
+    (site.folder / "x.wasm").chmod(0o644)
+    site.wait(lambda: not site.last.errors)
+    assert site.handed == []
+
+
+def test_strange_files_are_errors_or_ignored(site: Site) -> None:
+    """FIFOs, folders, dangling links and oversized files are errors; none of them blocks."""
+    site.start(x=content("v1"))
+    os.mkfifo(site.folder / "fifo.wasm")
+    (site.folder / "sub.wasm").mkdir()
+    (site.folder / "sub").mkdir()
+    (site.folder / "sub" / "deep.wasm").write_bytes(content("v1"))
+    (site.folder / "link.wasm").symlink_to("nowhere")
+    with (site.folder / "large.wasm").open("wb") as file:
+        file.truncate((1 << 24) + 1)
+    site.wait(lambda: len(site.last.errors) == 4)
+    assert [error.stem for error in site.last.errors] == ["fifo", "large", "link", "sub"]
+    (site.folder / "x.wasm").write_bytes(content("v2"))
+    site.wait(lambda: site.versions() == ["v2"])
+    assert (len(site.handed), site.removed) == (1, [])
+
+
+def test_every_content_handed_out_is_whole(site: Site) -> None:
+    """Through a hundred replacements in all manners, quick and slow, no partial content is seen."""
+    site.start(x=content("v0"))
+    path = site.folder / "x.wasm"
+    for number in range(1, 101):
+        data = content(f"v{number}")
+        match number % 4:
+            case 0:
+                path.write_bytes(data)
+            case 1:
+                (site.aside / "new").write_bytes(data)
+                os.replace(site.aside / "new", path)
+            case 2:
+                with path.open("r+b", buffering=0) as file:
+                    for start in range(0, len(data), 10_000):
+                        file.write(data[start : start + 10_000])
+                    file.truncate()
+            case 3:
+                path.unlink()
+                path.write_bytes(data)
+        if number % 10 == 0:
+            site.wait(lambda wanted=f"v{number}": site.versions()[-1:] == [wanted])
+    site.settle()
+    assert [v for v in site.versions() if v.startswith("not whole")] == []
+    assert (site.versions()[-1], site.removed) == ("v100", [])
