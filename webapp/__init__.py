@@ -24,8 +24,8 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
     """Make the shop.
 
     Settings come from the defaults below, then from environment variables that begin with
-    ``FLASK_``, then from `config`. The database (`DATABASE`, relative to the instance folder) and the secret key
-    are made on the first start; any number of workers may start at once.
+    ``FLASK_``, then from `config`. `DATABASE` is relative to the instance folder. The database and
+    the secret key are made on the first start; any number of workers may start at once.
 
     :raises RuntimeError: the database or the secret key cannot be used.
     """

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from flask import Flask, g, json, render_template, request
+from flask import Flask, Response, g, json, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
-from werkzeug.wrappers import Response
 
 from .db import is_busy
 
@@ -36,18 +35,33 @@ def wants_json() -> bool:
     return request.path.startswith("/api/") or request.path == "/healthz"
 
 
+def dress(response: Response) -> Response:
+    """Make a page of a refusal in plain text, which is how plugins refuse, if a browser asks."""
+    refusal = response.status_code >= 400 and response.mimetype == "text/plain"
+    if not refusal or "text/html" not in request.headers.get("Accept", ""):
+        return response
+    error = HTTPException(response.get_data(as_text=True).strip())
+    error.code = response.status_code
+    _fill_page(response, error)
+    return response
+
+
 def _answer(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None or error.code is None or error.code < 400:
         return error  # a redirect, or somebody's own answer
-    response = error.get_response()
-    if not isinstance(response, Response):  # pragma: no cover - a WSGI app as the answer
-        return error
+    kept = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
+    response = Response(status=error.code, headers=kept)
     if wants_json():
         _fill_problem(response, error)
     else:
-        response.content_type = "text/html; charset=utf-8"
-        response.set_data(render_template("error.html", error=error, request_id=request_id(error)))
+        _fill_page(response, error)
     return response
+
+
+def _fill_page(response: Response, error: HTTPException) -> None:
+    page = render_template("error.html", error=error, request_id=request_id(error))
+    response.content_type = "text/html; charset=utf-8"
+    response.set_data(page)
 
 
 def _fill_problem(response: Response, error: HTTPException) -> None:

@@ -8,12 +8,13 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
-from . import cart, catalog, csrf, inputs, orders, pricing
+from . import cart, catalog, csrf, errors, inputs, orders, pricing
 from .db import get_db
 from .extensions import plugins
 
 shop = Blueprint("shop", __name__)
 shop.before_request(csrf.protect)
+shop.after_request(errors.dress)
 
 _GLANCE = (1, 3, 10, 25)  # the quantities of the price table on a product's page
 _YEAR = 365 * 24 * 3600

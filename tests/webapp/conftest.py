@@ -16,10 +16,16 @@ from webapp.hooks import Verdict
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
-    """A shop with a new database and an empty plugins folder."""
+def folder(tmp_path: Path) -> Path:
+    """The shop's plugins folder, empty."""
     folder = tmp_path / "plugins"
     folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def app(tmp_path: Path, folder: Path) -> Flask:
+    """A shop with a new database and what is in `folder` by then."""
     return create_app(
         {
             "DATABASE": str(tmp_path / "shop.sqlite3"),
