@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import budgets, compiled, inprocess, ours, peers
+from benchmarks import budgets, compiled, flask_request, inprocess, ours, peers, throughput
 from benchmarks.measure import BATCH_NS, Plan
 from benchmarks.results import Outcome, Report, table, write_json
 
@@ -20,7 +20,8 @@ class Benchmark:
     """A name on the command line, and what it runs.
 
     :param divide: nanoseconds per `unit`.
-    :param cost: how many times fewer rounds it gets, for its rounds are that much longer.
+    :param rounds: how many rounds it gets for each one asked for: fewer where they are long, more
+        where small differences are looked for.
     """
 
     name: str
@@ -28,19 +29,24 @@ class Benchmark:
     unit: str
     divide: float
     run: Callable[[inprocess.Technologies, Plan], Outcome]
-    cost: int = 1
+    rounds: float = 1
 
 
 BENCHMARKS = (
     Benchmark("call", "a hook that does nothing", "µs", US, inprocess.empty_call),
     Benchmark("w1", "12 headers in, one header added", "µs", US, inprocess.w1),
     Benchmark("w2", "w1 and a 4 KiB body both ways", "µs", US, inprocess.w2),
-    Benchmark("w3", "a million rounds of an integer hash", "ms", MS, inprocess.w3, cost=2),
+    Benchmark("w3", "a million rounds of an integer hash", "ms", MS, inprocess.w3, 0.5),
     Benchmark("fresh-instance", "w1, a new instance for each call", "µs", US,
               inprocess.fresh_instance),
-    Benchmark("cold-start", "from bytes to the first w1", "ms", MS, inprocess.cold_start, cost=4),
+    Benchmark("cold-start", "from bytes to the first w1", "ms", MS, inprocess.cold_start, 0.25),
     Benchmark("record", "the record's two ends: encoding, looking up", "µs", US,
               inprocess.record_format),
+    Benchmark("flask", "a whole Flask request, CPU time", "µs", US, flask_request.request, 2),
+    Benchmark("no-match", "a request that no plugin wants, CPU time", "µs", US,
+              flask_request.no_match, 3),
+    Benchmark("gunicorn", "one gunicorn worker, four connections", "requests/s", 1,
+              throughput.throughput, 0.2),
 )  # fmt: skip
 
 
@@ -86,7 +92,7 @@ def _progress(name: str) -> Callable[[str], None]:
 def run(benchmark: Benchmark, rounds: int, batch_ns: int) -> Report:
     """Run one benchmark; its progress goes to stderr."""
     print(f"{benchmark.name}: {benchmark.title} …", file=sys.stderr, flush=True)
-    plan = Plan(max(2, rounds // benchmark.cost), batch_ns, _progress(benchmark.name))
+    plan = Plan(max(2, round(rounds * benchmark.rounds)), batch_ns, _progress(benchmark.name))
     outcome = benchmark.run((*ours.ALL, compiled.CompiledGlue, *peers.ALL), plan)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -60,7 +60,7 @@ class CompiledGlue(Technology):
     """The native guest, called from C."""
 
     name = "compiled glue"
-    sandboxed = False  # its cold start is a compiler's
+    cold_start = False  # its cold start is a compiler's
 
     def __init__(self) -> None:
         wasmtime = optional("wasmtime", "wasmtime")

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+from werkzeug.wrappers import Request
+
 from benchmarks import glue
 from benchmarks.formats import Indexed
 from benchmarks.measure import Skipped
@@ -37,7 +39,7 @@ class Technology:
 
     name: ClassVar[str]
     #: Whether there is a guest to load, so that a cold start means something.
-    sandboxed: ClassVar[bool] = True
+    cold_start: ClassVar[bool] = True
     #: Environment variables that turn its compile cache off, if it has one.
     no_cache: ClassVar[dict[str, str]] = {}
 
@@ -76,7 +78,7 @@ class PlainFunction(Technology):
     """No sandbox, no marshalling, no reload: a function that edits the environ."""
 
     name = "plain Python function"
-    sandboxed = False
+    cold_start = False
 
     def edit(self, environ: Environ) -> Environ:
         return _python_hook(environ)
@@ -92,7 +94,7 @@ class Pluggy(Technology):
     """The plain function behind a pluggy hook."""
 
     name = "pluggy hook"
-    sandboxed = False
+    cold_start = False
 
     def __init__(self) -> None:
         pluggy = optional("pluggy", "pluggy")
@@ -163,6 +165,27 @@ class ExtismJson(Technology):
         del self._plugin, self._compiled
 
 
+class ExtismRequestHeaders(ExtismJson):
+    """The same with the glue that a Flask app writes first: ``dict(request.headers)``."""
+
+    name = "Extism, JSON, request.headers"
+    cold_start = False
+
+    def edit(self, environ: Environ) -> Environ:
+        request = Request(environ)
+        values: dict[str, Any] = {
+            "method": request.method,
+            "path": request.path,
+            "query": request.query_string.decode(),
+            "headers": {name.lower(): value for name, value in request.headers.items()},
+        }
+        body = request.get_data()
+        if body:
+            values["body"] = body.decode()
+        output = self._plugin.call("request_json", json.dumps(values))
+        return glue.apply_answer(environ, json.loads(output))
+
+
 class ExtismFlat(ExtismJson):
     """Extism fed with the native ABI's own records and edit lists: its call without its JSON."""
 
@@ -228,6 +251,7 @@ class WasmtimePyAlloc(WasmtimePy):
     """The same with the guest's ``alloc`` and ``free`` around each call, as the tutorials do it."""
 
     name = "wasmtime-py, JSON, alloc and free"
+    cold_start = False
 
     def edit(self, environ: Environ) -> Environ:
         data = json.dumps(glue.request(environ)).encode()
@@ -287,6 +311,7 @@ ALL: tuple[type[Technology], ...] = (
     LuaJit,
     ExtismFlat,
     ExtismJson,
+    ExtismRequestHeaders,
     WasmtimePy,
     WasmtimePyAlloc,
 )
