@@ -1,11 +1,14 @@
 """Reads a core module's binary format: what it imports and exports, without compiling it.
 
 After the WebAssembly core specification, chapter 5 "Binary Format"; functions name its sections.
-The input is hostile: every read is bounds-checked, what is kept is bounded by the input's size and
-by `LIMITS`, and anything malformed is a `BinaryError`. This is no validator, the engine is: bodies,
-initialisers and segments are skipped, so a module that passes here may still be invalid. Types of
-proposals that the engine refuses (garbage collection, function references, exceptions) are refused
-here, too.
+The input is hostile: every read is bounds-checked, what is kept is bounded by `LIMITS` and a small
+multiple of the input's size, and anything malformed is a `BinaryError`. This is no validator, the
+engine is: bodies, initialisers and segments are skipped, so a module that passes here may still be
+invalid. Types of proposals that the engine refuses (garbage collection, function references,
+exceptions) are refused here, too.
+
+Signatures are checked with this rather than with wasmtime's types, whose names abort the process
+when a module exports a function that takes a vector.
 """
 
 from __future__ import annotations
