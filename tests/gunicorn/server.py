@@ -1,0 +1,147 @@
+"""A real gunicorn on a free loopback port, and clients that reach all of its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WORKERS = 2
+#: Seconds within which something must become so; only a failing test waits as long.
+PATIENCE = 30.0
+
+
+class Answer(NamedTuple):
+    """One response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, which is JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running gunicorn."""
+
+    port: int
+    #: The plugins folder.
+    folder: Path
+    log: Path
+    master: int
+
+    def get(self, path: str = "/", method: str = "GET", body: bytes | None = None) -> Answer:
+        """Ask once, over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            headers = {"Connection": "close"}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, found, response.read())
+        finally:
+            connection.close()
+
+    def many(self, path: str = "/", count: int = 4 * WORKERS) -> list[Answer]:
+        """Ask several times at once."""
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(lambda _: self.get(path), range(count)))
+
+    def everywhere(self, found: Callable[[Answer], bool], path: str = "/") -> dict[int, Answer]:
+        """Wait until the latest answer of every worker is as wanted; return them by worker."""
+        deadline = time.monotonic() + PATIENCE
+        latest: dict[int, Answer] = {}
+        while time.monotonic() < deadline:
+            answers = self.many(path)
+            latest.update({a.json["pid"]: a for a in answers if a.status == 200})
+            if len(latest) == WORKERS and all(map(found, latest.values())):
+                return latest
+            time.sleep(0.02)
+        pytest.fail(f"not all of {WORKERS} workers followed: {latest}\n{self.log.read_text()}")
+
+    def put(self, name: str, text: str | bytes) -> None:
+        """Deploy a file the way a careful operator does: renamed into place."""
+        content = text.encode() if isinstance(text, str) else text
+        temporary = self.folder / f".{name}.new"
+        temporary.write_bytes(content)
+        temporary.replace(self.folder / name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def serve(
+    tmp_path: Path, application: str, *arguments: str, chdir: Path = HERE, **settings: str
+) -> Iterator[Site]:
+    """Run gunicorn, and end it by its own process id.
+
+    :param settings: of the app, as environment variables.
+    """
+    folder, log = tmp_path / "plugins", tmp_path / "gunicorn.log"
+    folder.mkdir(exist_ok=True)
+    port = _free_port()
+    environment = os.environ | {
+        "FLASK_PLUGIN_HOST_DIR": str(folder),
+        "FLASK_PLUGIN_HOST_FAST_CALL": os.environ.get("PLUGIN_HOST_TESTS_FAST_CALL", "1"),
+        # Works from a checkout that is not installed, too.
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "HOME": str(tmp_path),  # newer gunicorns keep a control socket there
+        **settings,
+    }
+    command = [sys.executable, "-m", "gunicorn", application, "--workers", str(WORKERS)]
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [*command, "--bind", f"127.0.0.1:{port}", *arguments],
+            cwd=chdir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        site = Site(port, folder, log, server.pid)
+        _wait_until_up(site, server)
+        yield site
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_up(site: Site, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            site.get("/status")
+            return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"gunicorn does not answer; its log:\n{site.log.read_text()}")
