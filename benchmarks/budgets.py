@@ -57,7 +57,7 @@ ALL = (
     Budget("w2", HOST, "Extism, JSON", 1 / 8),
     Budget("flask", "one header hook", "without plugin_host", 1.12),
     Budget("flask", "10 plugins that do not match", "without plugin_host", 1.01),
-    Budget("no-match", "no plugin", "without plugin_host", 2, extra_us=True),
+    Budget("no-match", "0 plugins", "without plugin_host", 2, extra_us=True),
     Budget("no-match", "10 plugins", "without plugin_host", 2, extra_us=True),
 )
 

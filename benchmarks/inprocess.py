@@ -69,7 +69,7 @@ def _edits(technologies: Technologies, plan: Plan, method: str, with_body: bool)
 
 
 def _measured(
-    cases: list[Case], plan: Plan, skipped: dict[str, str], clock: Clock = time.process_time_ns
+    cases: list[Case], plan: Plan, skipped: dict[str, str], clock: Clock = time.thread_time_ns
 ) -> Outcome:
     try:
         return Outcome(measure(cases, plan, reference=_reference(cases), clock=clock), skipped)

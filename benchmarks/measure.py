@@ -125,12 +125,12 @@ def batch_size(case: Case, batch_ns: int, clock: Clock) -> int:
 
 
 def measure(
-    cases: Sequence[Case], plan: Plan, *, reference: str = "", clock: Clock = time.process_time_ns
+    cases: Sequence[Case], plan: Plan, *, reference: str = "", clock: Clock = time.thread_time_ns
 ) -> list[Figure]:
     """One figure for each case, in their order, compared to the case named `reference`.
 
-    Without a case of that name the first one is the reference. CPU time by default, so that what
-    else runs on the machine counts as little as possible.
+    Without a case of that name the first one is the reference. CPU time of this thread by default,
+    so that what else runs, here or on the machine, counts as little as possible.
     """
     order = random.Random(0)  # the same order in every run
     sizes = {case.name: batch_size(case, plan.batch_ns, clock) for case in cases}

@@ -85,9 +85,13 @@ def sites(kinds: tuple[str, ...], skipped: dict[str, str]) -> Iterator[dict[str,
         for kind in kinds:
             folder = stack.enter_context(TemporaryDirectory())
             try:
-                made[kind] = make(kind, Path(folder))
+                made[kind] = app = make(kind, Path(folder))
             except Skipped as reason:
                 skipped[kind] = str(reason)
+                continue
+            host = app.extensions.get("plugin_host")
+            if host is not None:
+                stack.callback(host.close)  # before its folder goes
         yield made
 
 
