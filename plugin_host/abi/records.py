@@ -122,8 +122,9 @@ class ResponseEncoder:
             if self._context:
                 size = ABSENT if context is None else len(context)
                 table = pack(flags, status, len(body), *map(len, values), size)
-                return start + table + text + (context or b"") + body
-            return start + pack(flags, status, len(body), *map(len, values)) + text + body
+                return b"".join((start, table, text, context or b"", body))
+            table = pack(flags, status, len(body), *map(len, values))
+            return b"".join((start, table, text, body))
         except (TypeError, UnicodeEncodeError):
             tail = (context,) if self._context else ()
             return start + careful_values(pack, flags, status, body, values, *tail)

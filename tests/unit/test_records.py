@@ -203,6 +203,15 @@ def test_empty_values_of_a_known_shape() -> None:
         assert expected == fields_of(encoder.encode({"CONTENT_TYPE": kind}))
 
 
+def test_declared_headers_come_and_go() -> None:
+    """A declared header is found again after requests that lacked it, and the other way round."""
+    encoder = RequestEncoder((":method",), ("x-a",))
+    for sent in (True, False, False, True, True, False):
+        environ = {**ENVIRON, "HTTP_X_A": "1"} if sent else ENVIRON
+        expected = {":method": "GET", "x-a": "1" if sent else None}
+        assert expected == fields_of(encoder.encode(environ))
+
+
 def test_varied_headers_are_right_and_bounded() -> None:
     """A client that varies its headers gets right records, and what is kept is bounded."""
     encoder = RequestEncoder((), True)
