@@ -23,7 +23,8 @@ from .errors import (
     PluginLoadError,
     PoolExhausted,
 )
-from .extension import HookFailed, PluginHost
+from .extension import PluginHost
+from .site import HookFailed
 
 __all__ = [
     "BadResult",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Request, Response
+from werkzeug.utils import cached_property
 from werkzeug.wsgi import ClosingIterator, get_input_stream
 
 from .abi.native import BODY, BODY_OMITTED
@@ -24,8 +25,9 @@ class RequestBody:
     :param limit: bytes; a longer body is left to the view unread, or re-joined.
     """
 
-    def __init__(self, environ: dict[str, Any], limit: int) -> None:
-        self._environ = environ
+    def __init__(self, request: Request, limit: int) -> None:
+        self._request = request
+        self._environ: dict[str, Any] = request.environ
         self._limit = limit
         self._body: Body | None = None
 
@@ -41,7 +43,12 @@ class RequestBody:
         self._body = Body(data, BODY)
 
     def _read(self) -> Body:
-        environ = self._environ
+        environ, cached = self._environ, vars(self._request)
+        if "_cached_data" in cached:
+            data = self._request.get_data()
+            return Body(data, BODY) if len(data) <= self._limit else _OVERSIZE
+        if "stream" in cached:
+            return OMITTED  # the app has begun to read it, before every before_request
         length = environ.get("CONTENT_LENGTH") or ""
         if length.isdecimal() and int(length) > self._limit:
             return _OVERSIZE
@@ -154,7 +161,7 @@ def _derived(kind: type[Request]) -> frozenset[str]:
             name
             for base in kind.__mro__
             for name, value in vars(base).items()
-            if hasattr(value, "__set_name__") and type(value).__name__ == "cached_property"
+            if isinstance(value, cached_property)
         )
         names = frozenset((*properties, "_cached_data", "_cached_json", "_parsed_content_type"))
         _derived_names[kind] = names

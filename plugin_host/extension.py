@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from flask import Flask, Request, Response, current_app, g, has_request_context, request
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import ServiceUnavailable
+from flask import Flask, current_app, has_request_context, request
+from flask.logging import default_handler, has_level_handler
 
-from . import bodies
 from .config import Settings
-from .errors import ConfigError, HookError
+from .errors import ConfigError
 from .hookspec import HookSpec
 from .host import dispatch
-from .host.dispatch import Exchange, Failed, Rerouted
+from .host.dispatch import Exchange
 from .host.host import Host
-from .message import Answer
+from .site import EXTENSION, Site, pinned_key
 
-EXTENSION = "plugin_host"
 _Default = TypeVar("_Default", bound=Callable[..., Any])
-
-#: Headers that describe a body and are wrong once it is replaced.
-_OF_THE_BODY = ("ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges")
-
-
-class HookFailed(ServiceUnavailable):
-    """What a client gets when a plugin fails whose policy is ``fail``: 503 and a request id.
-
-    :param request_id: names the request in the log, where the cause is.
-    """
-
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
-        super().__init__(
-            f"A part of this site is unavailable at the moment. Request id: {request_id}"
-        )
-
-    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        return [*super().get_headers(*args, **kwargs), ("X-Request-ID", self.request_id)]
 
 
 class PluginHost:
@@ -68,9 +46,10 @@ class PluginHost:
                 f"the app {app.name!r} has a plugin host already; call init_app once per app"
             )
         host = Host(Settings.from_mapping(app.config, app.root_path))
+        _show_log()
         if host.settings.enabled:
             host.reconcile(initial=True)
-            _Site(app, host).register()
+            Site(app, host).register()
         app.extensions[EXTENSION] = host
 
     def hookspec(
@@ -86,8 +65,8 @@ class PluginHost:
 
         :param combine: ``first``: the first answer wins; ``chain``: each plugin is fed the answer
             of the one before; ``collect``: a list of all answers.
-        :param input: and ``output``: types that msgspec can check, for payload and answer; ``bytes``
-            passes raw bytes; None is any JSON.
+        :param input: and ``output``: types that msgspec can check, for payload and answer;
+            ``bytes`` passes raw bytes; None is any JSON.
         :param timeout: the deadline of each plugin's call in seconds, if lower than
             ``PLUGIN_HOST_TIMEOUT``.
         :raises ConfigError: the name or the types are wrong, or the name is declared already.
@@ -117,19 +96,16 @@ class PluginHost:
         if spec is None:
             known = ", ".join(sorted(self._specs)) or "none"
             raise ConfigError(
-                f"no hook {name!r} is declared; declare it with hookspec({name!r}); declared: {known}"
+                f"no hook {name!r} is declared; declare it with hookspec({name!r}); declared are"
+                f" {known}"
             )
         host = _host()
-        snapshot, request_id = host.snapshot, None
-        if has_request_context():
-            pinned = request.environ.get(_key(host))
-            if isinstance(pinned, Exchange):
-                snapshot, request_id = pinned.snapshot, pinned.request_id
-            elif pinned is not None:
-                snapshot = pinned
         host.watch()
+        pinned = request.environ.get(pinned_key(host)) if has_request_context() else None
+        exchange = pinned if isinstance(pinned, Exchange) else None
+        snapshot = exchange.snapshot if exchange else (pinned or host.snapshot)
         timeout = host.settings.timeout if spec.timeout is None else spec.timeout
-        return dispatch.call_hook(snapshot, spec, payload, timeout, request_id)
+        return dispatch.call_hook(snapshot, spec, payload, timeout, exchange)
 
     def status(self) -> dict[str, Any]:
         """Return what serves in this process and what does not load, as JSON-able values.
@@ -144,6 +120,15 @@ class PluginHost:
         _host().reload()
 
 
+def _show_log() -> None:
+    """Let an operator see what is loaded and what fails, unless the app has set up logging."""
+    logger = logging.getLogger(EXTENSION)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    if not has_level_handler(logger):
+        logger.addHandler(default_handler)
+
+
 def _host() -> Host:
     host = current_app.extensions.get(EXTENSION)
     if host is None:
@@ -151,138 +136,3 @@ def _host() -> Host:
             f"the app {current_app.name!r} has no plugin host; call PluginHost.init_app(app)"
         )
     return host  # type: ignore[no-any-return]
-
-
-def _key(host: Host) -> str:
-    """Where a request's environ keeps what is pinned to it: survives routing it afresh."""
-    return f"plugin_host.{id(host)}"
-
-
-class _Restart(BaseException):
-    """Unwinds Flask's handling of a request that has to be routed afresh.
-
-    Not an `Exception`, so that no error handler sees it.
-    """
-
-
-class _Site:
-    """One app's requests: Flask's side of dispatch."""
-
-    def __init__(self, app: Flask, host: Host) -> None:
-        self._app = app
-        self._host = host
-        self._key = _key(host)
-        self._limit = host.settings.max_body
-
-    def register(self) -> None:
-        """Register with the app. Nothing here can fail."""
-        app = self._app
-        # First before everything else, and last after it: a plugin sees what the client sent and
-        # what the client will get.
-        app.before_request_funcs.setdefault(None, []).insert(0, self.before_request)
-        app.after_request_funcs.setdefault(None, []).insert(0, self.after_request)
-        app.register_error_handler(HookError, _unavailable)
-        app.wsgi_app = _Restarting(app.wsgi_app)  # type: ignore[method-assign]
-
-    def before_request(self) -> Response | None:
-        """Show the request to the plugins that match it."""
-        host = self._host
-        host.watch()
-        environ = request.environ
-        pinned = environ.get(self._key)  # there already when the request was routed afresh
-        if pinned is None:
-            environ[self._key] = pinned = host.snapshot
-        exchange = pinned if isinstance(pinned, Exchange) else None
-        snapshot = exchange.snapshot if exchange else pinned
-        if not snapshot.has_http_hooks:
-            return None
-        current = request._get_current_object()  # type: ignore[attr-defined]
-        plan = snapshot.plan(current.method, current.path, current.endpoint)
-        if exchange is None:
-            if plan is None:
-                return None
-            environ[self._key] = exchange = Exchange(snapshot)
-        exchange.plan = plan
-        return self._travel(exchange, current)
-
-    def _travel(self, exchange: Exchange, current: Request) -> Response | None:
-        body = bodies.RequestBody(current.environ, self._limit)
-        try:
-            answer = exchange.on_request(
-                current.environ, current.endpoint, current.view_args, body.read, body.replace
-            )
-        except Rerouted:
-            raise _Restart from None
-        except Failed as exc:
-            raise HookFailed(exchange.request_id) from exc
-        if exchange.edited:
-            bodies.forget_cached(current)
-        for name, value in exchange.g.items():
-            setattr(g, name, value)
-        return None if answer is None else self._response(answer)
-
-    def _response(self, answer: Answer) -> Response:
-        response = self._app.response_class(answer.body, answer.status)
-        response.headers = Headers([*answer.headers, ("Content-Length", str(len(answer.body)))])
-        return response
-
-    def after_request(self, response: Response) -> Response:
-        """Show the response to the plugins that match the request, in reverse order."""
-        exchange = request.environ.get(self._key)
-        if exchange.__class__ is not Exchange or not exchange.has_response_hooks:
-            return response
-        body = bodies.ResponseBody(request.method, response, self._limit)
-        headers = response.headers.to_wsgi_list()
-        try:
-            edited = exchange.on_response(response.status_code, headers, body.read)
-        except Failed as exc:
-            response.close()
-            failure = HookFailed(exchange.request_id)
-            failure.__cause__ = exc
-            return self._app.make_response(self._app.handle_user_exception(failure))
-        if edited is not None:
-            _apply(edited, response, body.editable)
-        return response
-
-
-def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool) -> None:
-    if edited.status != response.status_code:
-        response.status_code = edited.status
-    if edited.body is None or not body_is_editable:
-        response.headers[:] = edited.headers
-        return
-    before = {name.lower(): value for name, value in response.headers}
-    stale = {(name.lower(), before.get(name.lower())) for name in _OF_THE_BODY}
-    response.headers[:] = [(n, v) for n, v in edited.headers if (n.lower(), v) not in stale]
-    bodies.replace(response, edited.body)
-
-
-def _unavailable(exc: HookError) -> Any:
-    """Answer 503 for a business hook that failed and that the view did not catch."""
-    exchange = next(
-        (v for k, v in request.environ.items() if k.startswith(EXTENSION) and isinstance(v, Exchange)),
-        None,
-    )
-    request_id = exchange.request_id if exchange else secrets.token_hex(8)
-    failure = HookFailed(request_id)
-    failure.__cause__ = exc
-    return current_app.handle_user_exception(failure)
-
-
-class _Restarting:
-    """A WSGI app that starts a request over when a plugin changed where it goes.
-
-    Everything that Flask made of the first start is gone by then, so that routing, URL processors
-    and a blueprint's own ``before_request`` see the request as if the client had sent it so. Each
-    plugin sees a request once, which bounds the number of starts.
-    """
-
-    def __init__(self, wsgi_app: Any) -> None:
-        self._wsgi_app = wsgi_app
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        while True:
-            try:
-                return self._wsgi_app(environ, start_response)  # type: ignore[no-any-return]
-            except _Restart:
-                continue

@@ -40,7 +40,7 @@ def module(
     data: Iterable[tuple[int, bytes]] = (),
     version: int = 1,
     alloc: str = f"(i32.const {HEAP})",
-    memory: str = "(memory (export \"memory\") 4)",
+    memory: str = '(memory (export "memory") 4)',
     extra: str = "",
     imports: str = "",
 ) -> str:

@@ -45,7 +45,16 @@ class Guest:
     :raises KeyError: a function that must be there is not exported.
     """
 
-    __slots__ = ("_alloc", "_capacity", "_hooks", "_instance", "_max_result", "_pointer", "calls", "seconds")
+    __slots__ = (
+        "_alloc",
+        "_capacity",
+        "_hooks",
+        "_instance",
+        "_max_result",
+        "_pointer",
+        "calls",
+        "seconds",
+    )
 
     def __init__(
         self,

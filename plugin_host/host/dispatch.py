@@ -17,7 +17,6 @@ from .registry import Plan, Snapshot
 logger = logging.getLogger("plugin_host")
 
 
-
 class Body(NamedTuple):
     """A body as a plugin that needs it gets it: its bytes, or word that it was left out."""
 
@@ -190,11 +189,12 @@ def log_failure(
 
 
 def call_hook(
-    snapshot: Snapshot, spec: HookSpec, payload: Any, timeout: float, request_id: str | None
+    snapshot: Snapshot, spec: HookSpec, payload: Any, timeout: float, exchange: Exchange | None
 ) -> Any:
     """Call a business hook on every plugin that exports it, combined as its hookspec says.
 
     :param timeout: each plugin's deadline, in seconds, unless its own is lower.
+    :param exchange: the request that the call belongs to, if any; its id goes into the log.
     :returns: ``first``: the first answer; ``chain``: the last plugin's answer, each having been
         fed the answer before it; ``collect``: the list of answers. Without any answer the Python
         default's, or None (``chain``: the payload; ``collect``: an empty list).
@@ -213,7 +213,7 @@ def call_hook(
             answer = plugin.call(spec.name, data, min(timeout, plugin.timeout), decode)
         except HookError as exc:
             policy = plugin.manifest.failure_policy(spec.name)
-            log_failure(plugin, spec.name, exc, policy, request_id)
+            log_failure(plugin, spec.name, exc, policy, exchange.request_id if exchange else None)
             if policy == "fail":
                 raise
             continue

@@ -145,10 +145,12 @@ class Host:
         known = self._refused.get(stem)
         if known is not None and str(known.error) == str(error) and known.digest == digest:
             return
+        # Kept for long: its traceback would keep the plugins of that moment alive.
+        error.__cause__ = error.__context__ = error.__traceback__ = None
         self._refused[stem] = Refusal(error, time.time(), digest)
         serving = self._serving.get(stem)
         kept = f"version {serving.version} ({serving.digest:.12}) keeps serving" if serving else ""
-        logger.error("plugin not loaded: %s%s", error, f"; {kept}" if kept else "")
+        logger.error("plugin not loaded: %s%s", str(error), f"; {kept}" if kept else "")
 
     def _remove(self, stem: str, serving: dict[str, Plugin]) -> None:
         self._refused.pop(stem, None)
@@ -184,7 +186,8 @@ class Host:
             "pid": os.getpid(),
             "dir": str(self.settings.dir),
             "generation": snapshot.generation,
-            "plugins": plugins + [_describe_refused(stem, r) for stem, r in sorted(refused.items())],
+            "plugins": plugins
+            + [_describe_refused(stem, r) for stem, r in sorted(refused.items())],
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
 

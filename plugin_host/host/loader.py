@@ -158,9 +158,7 @@ def _hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tuple[
     return hooks
 
 
-def _check_type(
-    candidate: Candidate, info: ModuleInfo, name: str, expected: FuncType
-) -> None:
+def _check_type(candidate: Candidate, info: ModuleInfo, name: str, expected: FuncType) -> None:
     item = info.export(name)
     if item is None or item.kind != "func":
         found = "no export of that name" if item is None else f"a {item.kind} of that name"
@@ -201,7 +199,7 @@ def _trial(candidate: Candidate, make: Callable[[], Guest]) -> Guest:
         raise InitError(
             path,
             f"its initialisation {exc.message}",
-            "make start section, _initialize and ph_init quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
+            "make its initialisation quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
         ) from exc
     except HookError as exc:
         raise InitError(path, f"its initialisation failed: {exc.message}") from exc

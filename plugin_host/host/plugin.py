@@ -33,9 +33,7 @@ class Counters:
     last_error: str | None = None
     last_error_at: float | None = None
     #: guards the fields; a successful call counts on its own guest and needs no lock
-    lock: osthread.Lock = field(
-        default_factory=osthread.allocate_lock, repr=False, compare=False
-    )
+    lock: osthread.Lock = field(default_factory=osthread.allocate_lock, repr=False, compare=False)
 
 
 class Plugin:

@@ -1,8 +1,8 @@
 """Deadlines: an on-demand watchdog with its own clock.
 
 A guest checks the engine's *epoch* at every loop and function entry. The watchdog advances the
-epoch only when some call's deadline is due; each store's epoch callback then compares the clock with
-its own deadline, so a short deadline never ends a neighbour's call. Without calls it sleeps
+epoch only when some call's deadline is due; each store's epoch callback then compares the clock
+with its own deadline, so a short deadline never ends a neighbour's call. Without calls it sleeps
 (docs/rationale.md, "Why a watchdog and not a ticker?").
 """
 
@@ -57,6 +57,7 @@ class Watchdog:
         #: When the watchdog looks next, absolute; infinite while it waits for a call.
         self.next_look = math.inf
         self._pause = LONGEST
+        self._next_tick = 0.0
         self._bell = osthread.allocate_lock()
         self._bell.acquire()
         self._starting = osthread.allocate_lock()
@@ -99,6 +100,8 @@ class Watchdog:
                 continue
             self.next_look = look = min(now + self._pause, max(due, now + SHORTEST))
             bell.acquire(timeout=max(0.0, look - now))
+            # Shrunk by short deadlines; grows back when they have stopped coming.
+            self._pause = min(LONGEST, self._pause * 1.1)
 
     def _survey(self, now: float) -> tuple[float, float]:
         """Tick if needed; return the latest deadline set and the next one due."""
@@ -111,11 +114,14 @@ class Watchdog:
             if item.running:
                 overdue = overdue or item.deadline <= now
                 due = min(due, item.deadline)
-        if self._cadence is not None and due != math.inf:
-            self._tick()
-            due = now + self._cadence
-        elif overdue:
-            self._tick()
+        if self._cadence is None:
+            if overdue:
+                self._tick()
+        elif due != math.inf:
+            if now >= self._next_tick:  # never sooner, however often calls ring
+                self._tick()
+                self._next_tick = now + self._cadence
+            due = self._next_tick
         return latest, due
 
 

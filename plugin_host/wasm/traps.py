@@ -15,8 +15,8 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     """The error that ends a call which wasmtime ended with ``exc``; the instance is spent.
 
     :param timeout: the call's, in seconds, for the message.
-    :returns: with its cause set: the host function's own exception if it is a HookError or no ordinary one
-        (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded or GuestTrap.
+    :returns: with its cause set: the host function's own exception if it is a HookError or no
+        ordinary one (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded or GuestTrap.
     """
     pending, instance.pending = instance.pending, None
     if isinstance(pending, HookError) or (
