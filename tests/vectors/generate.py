@@ -162,6 +162,21 @@ def edit_cases() -> list[tuple[str, str, list[dict[str, Any]]]]:
             ],
         ),
         (
+            "answer: names that differ in - and _ are two headers",
+            "request",
+            [answer(200), header("x-a", b"1"), header("x_a", b"2"), remove("X-A")],
+        ),
+        (
+            "answer: a context set before it counts",
+            "request",
+            [value("set_context", b"early"), answer(200), value("set_body", b"x")],
+        ),
+        (
+            "answer: a context set after it counts more",
+            "request",
+            [value("set_context", b"early"), answer(200), value("set_context", b"")],
+        ),
+        (
             "answer: edits before it are the request's",
             "request",
             [
