@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def run(benchmark: Benchmark, rounds: int, batch_ns: int) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for; 2 for a wrong name."""
+    """Run what the command line asks for; 1 if a benchmark failed, 2 for a wrong name."""
     options = parser().parse_args(arguments)
     try:
         selected = chosen(options.names)
@@ -116,13 +117,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = options.runs or (3 if options.quick else 40)
     batch_ns = BATCH_NS // 10 if options.quick else BATCH_NS
     settings = {"rounds": rounds, "quick": options.quick, "batch_ns": batch_ns}
-    reports = [run(benchmark, rounds, batch_ns) for benchmark in selected]
+    reports, failed = [], False
+    for benchmark in selected:
+        try:
+            reports.append(run(benchmark, rounds, batch_ns))
+        except Exception:
+            # The others' results are worth having all the same.
+            failed = True
+            print(f"{benchmark.name} failed:\n{traceback.format_exc()}", file=sys.stderr)
     stand = budgets.summaries(reports)
     print(table(reports, budgets.markdown(stand), settings))
     if options.json:
         write_json(options.json, reports, stand, settings)
         print(f"written: {options.json}", file=sys.stderr)
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -44,6 +46,7 @@ def _with_host(app: Flask, folder: Path) -> None:
     from plugin_host import PluginHost
 
     folder.mkdir(exist_ok=True)
+    logging.getLogger("plugin_host").setLevel(logging.WARNING)  # a hundred plugins, a line each
     app.config.update(PLUGIN_HOST_DIR=str(folder), PLUGIN_HOST_RELOAD=True)
     PluginHost(app)
 
@@ -52,6 +55,21 @@ def _before_request(app: Flask, edit: Callable[[dict[str, Any]], object]) -> Non
     @app.before_request
     def hook() -> None:
         edit(request.environ)
+
+
+def _per_thread(technology: type[peers.Technology]) -> Callable[[dict[str, Any]], object]:
+    """An Extism plugin that threads share mixes up their outputs: each gets its own."""
+    local = threading.local()
+    local.edit = technology().edit
+
+    def edit(environ: dict[str, Any]) -> object:
+        try:
+            here = local.edit
+        except AttributeError:
+            here = local.edit = technology().edit
+        return here(environ)
+
+    return edit
 
 
 def make(kind: str, folder: Path) -> Flask:
@@ -66,7 +84,7 @@ def make(kind: str, folder: Path) -> Flask:
         _before_request(app, peers.PlainFunction().edit)
         return app
     if kind == "Extism, JSON, in before_request":
-        _before_request(app, peers.ExtismJson().edit)
+        _before_request(app, _per_thread(peers.ExtismJson))
         return app
     if kind.startswith("one header hook"):
         add_plugin(folder, "bench", EVERYTHING[:-1] if "all headers" in kind else DECLARED[:1])
