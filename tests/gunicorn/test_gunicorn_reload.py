@@ -11,7 +11,12 @@ import pytest
 from server import Answer, Site, serve
 
 KINDS = [
-    pytest.param(kind, preload, id=kind + ("-preload" if preload else ""))
+    pytest.param(
+        kind,
+        preload,
+        id=kind + ("-preload" if preload else ""),
+        marks=[pytest.mark.gevent] if kind == "gevent" else [],
+    )
     for kind in ("sync", "gthread", "gevent")
     for preload in (False, True)
 ]
