@@ -8,9 +8,11 @@ whose files changed and are whole. It reads; it neither parses nor compiles, and
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from plugin_host.errors import PluginFileError
@@ -23,9 +25,10 @@ from plugin_host.host.settling import (
     StemState,
     Timing,
 )
-from plugin_host.host.wholefile import Files, Listing, PluginFolder, Status, unreadable
+from plugin_host.host.wholefile import Files, PluginFolder, Status, unreadable
 
 MAX_MANIFEST_SIZE = 1 << 20
+_SUFFIXES = (*MODULE_SUFFIXES, MANIFEST_SUFFIX)
 _FRESH = 10.0  # seconds; an older stamp cannot hide a later write
 
 _log = logging.getLogger(__name__)
@@ -64,10 +67,12 @@ class FolderScanner:
         self._identity: tuple[int, int] | None = None
         self._folder_since = float("-inf")
         self._missing: str | None = None
+        self._seen: tuple[tuple[int, int], dict[str, Status]] | None = None
+        self._quiet = Scan()
 
     def hint(self, event: Event, name: str) -> None:
         """Tell about an event on a file of the folder. Thread-safe; may come late or never."""
-        if _split(name) is not None:
+        if _is_ours(name):
             self._hints.append((name, event, self._clock()))
 
     def forget(self, stem: str | None = None) -> None:
@@ -75,6 +80,7 @@ class FolderScanner:
         for state in self._stems.values():
             if stem in (None, state.name):
                 state.known, state.identity, state.again_at = {}, None, None
+        self._seen = None
 
     def scan(self, *, initial: bool = False) -> Scan:
         """Look at the folder once.
@@ -86,21 +92,28 @@ class FolderScanner:
             listing = self._files.listing()
         except OSError as error:
             return self._folder_missing(error)
-        self._folder_found(listing, now)
-        self._observe(listing.names, now)
+        statuses = {name: self._status(name) for name in listing.names if _is_ours(name)}
+        if self._is_quiet(listing.identity, statuses, now):
+            return self._quiet
+        self._folder_found(listing.identity, now)
+        self._observe(statuses, now)
         candidates = [
             candidate
             for stem in self._due(now, initial)
             if (candidate := self._read(stem, now)) is not None
         ]
         removed = self._removed(candidates, now)
-        return Scan(
-            candidates=tuple(candidates),
-            errors=self._errors(),
-            removed=removed,
-            present=self._present(),
-            pending_until=self._pending_until(now),
+        self._quiet = Scan(
+            errors=self._errors(), present=self._present(), pending_until=self._pending_until(now)
         )
+        return replace(self._quiet, candidates=tuple(candidates), removed=removed)
+
+    def _is_quiet(self, identity: tuple[int, int], statuses: dict[str, Status], now: float) -> bool:
+        """Whether nothing happened since the last scan, which then holds unchanged."""
+        same = (identity, statuses) == self._seen and not self._hints and not self._missing
+        self._seen = identity, statuses
+        pending = self._quiet.pending_until
+        return same and (pending is None or now < pending)
 
     def _folder_missing(self, error: OSError) -> Scan:
         problem = unreadable(self.directory, error)
@@ -109,35 +122,32 @@ class FolderScanner:
             _log.warning("plugins folder %s; loaded plugins keep serving", problem)
         return Scan(errors=self._errors(), present=self._present(), folder_error=problem)
 
-    def _folder_found(self, listing: Listing, now: float) -> None:
-        if self._identity not in (None, listing.identity):
+    def _folder_found(self, identity: tuple[int, int], now: float) -> None:
+        if self._identity not in (None, identity):
             self._folder_since = now
         if self._missing is not None:
             _log.info("plugins folder %s is back", self.directory)
             self._missing = None
             self._folder_since = now
-        self._identity = listing.identity
+        self._identity = identity
 
-    def _observe(self, names: Iterable[str], now: float) -> None:
+    def _observe(self, statuses: dict[str, Status], now: float) -> None:
         for name, event, at in _drain(self._hints):
             stem, file = self._file(name)
             file.hint(event, at)
             if event != "modified":
                 stem.not_before = 0.0
-        present = set()
-        for name in names:
-            if _split(name) is not None:
-                present.add(name)
-                self._file(name)[1].observe(self._status(name), now)
+        for name, status in statuses.items():
+            self._file(name)[1].observe(status, now)
         for stem in list(self._stems.values()):
             for file in stem.files.values():
-                if file.name not in present:
+                if file.name not in statuses:
                     file.observe(Status(None), now)
             if not stem.handed and all(f.seen is None for f in stem.files.values()):
                 del self._stems[stem.name]
 
     def _file(self, name: str) -> tuple[StemState, FileState]:
-        stem_name, suffix = _split(name) or (name, "")
+        stem_name, suffix = os.path.splitext(name)
         stem = self._stems.get(stem_name)
         if stem is None:
             stem = self._stems[stem_name] = StemState(stem_name)
@@ -148,7 +158,7 @@ class FolderScanner:
 
     def _status(self, name: str) -> Status:
         status = self._files.status(name, self._limit_of(name))
-        if _display(name) != name and status.signature is not None:
+        if not name.isascii() and _display(name) != name and status.signature is not None:
             problem = PluginFileError(_display(name), "its name is not UTF-8", "rename the file")
             return Status(status.signature, problem)
         return status
@@ -259,19 +269,15 @@ class FolderScanner:
         )
 
 
-def _split(name: str) -> tuple[str, str] | None:
-    """Return stem and suffix of a plugin's file; None for hidden, temporary and other files."""
-    if name.startswith((".", "~")):
-        return None
-    stem, dot, suffix = name.rpartition(".")
-    suffix = dot + suffix
-    if not stem or suffix not in (*MODULE_SUFFIXES, MANIFEST_SUFFIX):
-        return None
-    return stem, suffix
+def _is_ours(name: str) -> bool:
+    """Whether a file is a module or a manifest: not hidden, temporary, or of another suffix."""
+    return name.endswith(_SUFFIXES) and not name.startswith((".", "~"))
 
 
 def _display(name: str) -> str:
     """Return a file name that can be logged and encoded, whatever bytes it has."""
+    if name.isascii():
+        return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -161,7 +161,7 @@ def _read_open(
     return Whole(before, content) if before == after == named else None
 
 
-def _problem(path: Path, status: os.stat_result, limit: int) -> PluginFileError | None:
+def _problem(path: str | Path, status: os.stat_result, limit: int) -> PluginFileError | None:
     if not stat.S_ISREG(status.st_mode):
         return PluginFileError(
             path, "is not a regular file", "put a file there, or a link to a file"
@@ -188,19 +188,20 @@ class PluginFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._prefix = os.path.join(path, "")
 
     def listing(self) -> Listing:
         status = os.stat(self.path)
         return Listing((status.st_dev, status.st_ino), os.listdir(self.path))
 
     def status(self, name: str, limit: int) -> Status:
-        path = self.path / name
+        path = f"{self._prefix}{name}"  # a Path would cost more than the system call
         try:
             status = os.stat(path)
         except FileNotFoundError:
-            return self._missing(path)
+            return self._missing(self.path / name)
         except OSError as error:
-            return Status(NO_STATUS, unreadable(path, error))
+            return Status(NO_STATUS, unreadable(self.path / name, error))
         return Status(Signature.of(status), _problem(path, status, limit))
 
     def _missing(self, path: Path) -> Status:
