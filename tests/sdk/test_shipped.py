@@ -1,0 +1,46 @@
+"""The plugins that ship in `plugins/`: as their sources make them, and loadable."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from .conftest import PLUGINS, Site, state
+
+
+def _outputs() -> list[str]:
+    text = (PLUGINS / "build.py").read_text()
+    return re.findall(r'^    "([^"]+\.wasm)": ', text, re.MULTILINE)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("output", _outputs())
+def test_rebuilt(build: Any, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shipped module is byte for byte what its sources make."""
+    assert build.main(["--check", output]) == 0, capsys.readouterr()
+
+
+def test_all_built() -> None:
+    """Every module in the folder has its sources named in the build command, and its manifest."""
+    modules = sorted(str(path.relative_to(PLUGINS)) for path in PLUGINS.rglob("*.wasm"))
+    assert modules == sorted(_outputs())
+    stems = {path.stem for path in (*PLUGINS.glob("*.wasm"), *PLUGINS.glob("*.wat"))}
+    assert stems == {path.stem for path in PLUGINS.glob("*.toml")}
+
+
+@pytest.mark.parametrize(
+    "name", ["flash_sale.wasm", "bulk_discount.wasm", "guard.wasm", "hello.wat"]
+)
+def test_loads(site: Site, name: str) -> None:
+    """Every shipped plugin loads with its own manifest, schema included."""
+    client, plugins = site(name.partition(".")[0], name)
+    (loaded,) = state(plugins, client)
+    assert (loaded["state"], loaded["load_error"]) == ("serving", None)
+
+
+def test_hello(site: Site) -> None:
+    """`hello.wat` adds its header to every response."""
+    client, _ = site("hello", "hello.wat")
+    assert client.get("/nowhere").headers["x-hello"] == "from wasm"
