@@ -57,11 +57,15 @@ class Report:
     def markdown(self) -> str:
         """A heading and a table."""
         lines = [f"### {self.name}: {self.title}", ""]
-        lines += [f"| candidate | {self.unit} (p10-p90) | ratio (p10-p90) |", "|---|---|---|"]
+        unit = self.unit
+        lines += [f"| candidate | {unit} (p10-p90) | ratio (p10-p90) | {unit} more |"]
+        lines += ["|---|---|---|---|"]
         for figure in self.outcome.figures:
             found = figure.summary()
             value = {key: number / self.divide for key, number in found["ns"].items()}
-            lines.append(f"| {figure.name} | {_cell(value)} | {_cell(found['ratio'])} |")
+            more = number(found["difference_ns"]["median"] / self.divide)
+            ratio = _cell(found["ratio"])
+            lines.append(f"| {figure.name} | {_cell(value)} | {ratio} | {more} |")
         lines += [f"\n*{name} skipped: {why}*" for name, why in self.outcome.skipped.items()]
         return "\n".join(lines) + "\n"
 
