@@ -145,9 +145,11 @@ def replace(response: Response, data: bytes) -> None:
 def forget_cached(request: Request) -> None:
     """Drop what a request object has worked out from an environ that has been edited since."""
     cached = vars(request)
-    for name in _derived(type(request)) & cached.keys():
-        del cached[name]
-    cached["query_string"] = request.environ.get("QUERY_STRING", "").encode("latin-1")
+    derived = _derived(type(request))
+    if not derived.isdisjoint(cached):
+        for name in derived & cached.keys():
+            del cached[name]
+    request.query_string = request.environ.get("QUERY_STRING", "").encode("latin-1")
 
 
 _derived_names: dict[type, frozenset[str]] = {}

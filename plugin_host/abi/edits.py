@@ -84,17 +84,14 @@ class EditsDecoder:
                 _remember(self._requests, data, edits)
         return edits
 
-    def response(self, data: bytes, status: int = 200) -> ResponseEdits:
-        """Decode what an ``on_response`` hook returned for a response of `status`.
+    def response(self, data: bytes) -> ResponseEdits:
+        """Decode what an ``on_response`` hook returned.
 
         :raises BadResult: when it breaks a rule.
         """
-        # A body is refused or not by the response's own status, which is not in the bytes.
-        if status in BODILESS:
-            return self._decode_response(data, status)
         edits = self._responses.get(data)
         if edits is None:
-            edits = self._decode_response(data, status)
+            edits = self._decode_response(data)
             if len(data) <= _CACHED_RESULT:
                 _remember(self._responses, data, edits)
         return edits
@@ -124,11 +121,11 @@ class EditsDecoder:
             answer,
         )
 
-    def _decode_response(self, data: bytes, status: int) -> ResponseEdits:
+    def _decode_response(self, data: bytes) -> ResponseEdits:
         headers, found = self._scan(data, _IN_RESPONSE)[0]
         if not found:
             return ResponseEdits(tuple(headers))
-        _check_body(found, found.get(SET_STATUS, status))
+        _check_body(found, found.get(SET_STATUS, 200))
         return ResponseEdits(tuple(headers), found.get(SET_STATUS), found.get(SET_BODY))
 
     def _scan(self, data: bytes, allowed: frozenset[int]) -> list[_Section]:

@@ -52,6 +52,8 @@ class Guest:
         "_instance",
         "_max_result",
         "_pointer",
+        "_read",
+        "_write",
         "calls",
         "seconds",
     )
@@ -66,6 +68,7 @@ class Guest:
         timeout: float,
     ) -> None:
         self._instance = instance
+        self._read, self._write = instance.read, instance.write
         self._max_result = max_result
         self._capacity = self._pointer = 0
         #: Successful calls and the seconds they took, waiting included; the host counts here
@@ -102,20 +105,25 @@ class Guest:
         size = len(data)
         if size > self._capacity:
             self._reserve(size, start, timeout)
-        instance = self._instance
-        instance.write(self._pointer, data)
+        self._write(self._pointer, data)
         packed = function(size, start, timeout)
         if not packed:
             return None
         pointer, length, is_error = unpack_result(packed)
         if is_error:
-            text = _read(instance, pointer, min(length, MAX_ERROR_MESSAGE))
-            raise GuestError(_printable(text))
+            raise GuestError(_printable(self._take(pointer, min(length, MAX_ERROR_MESSAGE))))
         if length > self._max_result:
             raise BadResult(
                 0, f"the result's length is {length}, at most {self._max_result} bytes are allowed"
             )
-        return _read(instance, pointer, length)
+        return self._take(pointer, length)
+
+    def _take(self, pointer: int, length: int) -> bytes:
+        """Copy a result out of the guest's memory."""
+        try:
+            return self._read(pointer, length)
+        except GuestTrap as exc:
+            raise BadResult(0, f"the result is outside the memory: {exc.message}") from exc
 
     def _reserve(self, size: int, start: float, timeout: float) -> None:
         """Have the guest make its exchange buffer at least ``size`` bytes long."""
@@ -138,13 +146,6 @@ def _optional(instance: Instance, name: str) -> Export | None:
         return instance.function(name)
     except KeyError:
         return None
-
-
-def _read(instance: Instance, pointer: int, length: int) -> bytes:
-    try:
-        return instance.read(pointer, length)
-    except GuestTrap as exc:
-        raise BadResult(0, f"the result is outside the memory: {exc.message}") from exc
 
 
 def _printable(text: bytes) -> str:

@@ -47,12 +47,12 @@ class Exchange:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.plan: Plan | None = None
-        #: What plugins set on ``g`` for the view.
-        self.g: dict[str, str] = {}
+        #: What plugins set on ``g`` for the view; None if nothing.
+        self.g: dict[str, str] | None = None
         #: Whether a plugin has changed the environ.
         self.edited = False
-        self._contexts: dict[str, bytes] = {}
-        self._done: set[str] = set()
+        self._contexts: dict[str, bytes] | None = None
+        self._done: frozenset[Plugin] = frozenset()
         self._request_id: str | None = None
 
     @property
@@ -84,10 +84,11 @@ class Exchange:
             have seen the request are not called twice.
         :raises Failed: as it says.
         """
-        for plugin in self.plan.on_request if self.plan else ():
-            if plugin.name in self._done:
+        plugins = self.plan.on_request if self.plan else ()
+        done = self._done
+        for plugin in plugins:
+            if plugin in done:
                 continue
-            self._done.add(plugin.name)
             body = read_body() if plugin.manifest.request_needs.body else NO_BODY
             if body.oversize and plugin.manifest.oversize_body == "reject":
                 return _TOO_LARGE
@@ -101,13 +102,15 @@ class Exchange:
             apply_to_environ(environ, edits)
             self.edited = True
             if edits.context is not None:
-                self._contexts[plugin.name] = edits.context
-            self.g.update(edits.g)
+                self._contexts = {**(self._contexts or {}), plugin.name: edits.context}
+            if edits.g:
+                self.g = {**(self.g or {}), **dict(edits.g)}
             if edits.body is not None:
                 replace_body(edits.body)
             if edits.answer is not None:
                 return edits.answer
             if _reroutes(edits):
+                self._done = done.union(plugins[: plugins.index(plugin) + 1])
                 raise Rerouted
         return None
 
@@ -132,7 +135,7 @@ class Exchange:
             body = NO_BODY
             if needs.body:
                 body = read_body(needs.stream) if edited is None else Body(edited, BODY)
-            context = self._contexts.get(plugin.name)
+            context = self._contexts.get(plugin.name) if self._contexts else None
             try:
                 edits = plugin.on_response(status, headers, context, body.data, body.flags)
             except HookError as exc:
@@ -156,7 +159,7 @@ class Exchange:
 def _reroutes(edits: RequestEdits) -> bool:
     if edits.path is not None or edits.method is not None:
         return True
-    return any(key == "HTTP_HOST" for _, _, _, key in edits.headers)
+    return any(edit[3] == "HTTP_HOST" for edit in edits.headers)
 
 
 class Response(NamedTuple):

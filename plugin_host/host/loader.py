@@ -88,6 +88,7 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
         make=make,
         trial=trial,
         size=settings.max_instances,
+        max_result=settings.max_result,
     )
 
 

@@ -45,6 +45,7 @@ class Plugin:
     :param make: makes a ready guest under the deadline ``start + timeout``; may raise HookError.
     :param trial: the guest on which loading was verified; serves the first call.
     :param size: how many guests may exist at once.
+    :param max_result: most bytes a hook may return.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Plugin:
         make: Callable[[float, float], Guest],
         trial: Guest,
         size: int,
+        max_result: int,
     ) -> None:
         self.path = path
         self.digest = digest
@@ -80,7 +82,7 @@ class Plugin:
         self._response = ResponseEncoder(
             manifest.response_needs.headers, manifest.response_needs.context
         )
-        self._edits = EditsDecoder()
+        self._edits = EditsDecoder(max_result)
 
     def on_request(
         self,

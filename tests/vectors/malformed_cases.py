@@ -244,14 +244,6 @@ def response_cases() -> list[Case]:
         cases += [
             Case(f"{status}, then a body", "response", listed(edit, body), 14, BODILESS),
             Case(f"a body, then {status}", "response", listed(body, edit), 4, BODILESS),
-            Case(
-                f"a body on a {status} response",
-                "response",
-                listed(GOOD, body),
-                len(listed(GOOD)),
-                BODILESS,
-                {"response_status": status},
-            ),
         ]
     return cases
 
