@@ -46,7 +46,6 @@ def _with_host(app: Flask, folder: Path) -> None:
     from plugin_host import PluginHost
 
     folder.mkdir(exist_ok=True)
-    logging.getLogger("plugin_host").setLevel(logging.WARNING)  # a hundred plugins, a line each
     app.config.update(PLUGIN_HOST_DIR=str(folder), PLUGIN_HOST_RELOAD=True)
     PluginHost(app)
 
@@ -98,7 +97,10 @@ def make(kind: str, folder: Path) -> Flask:
 @contextmanager
 def sites(kinds: tuple[str, ...], skipped: dict[str, str]) -> Iterator[dict[str, Flask]]:
     """All these sites in this process; the reasons of those that cannot be go to `skipped`."""
+    logger = logging.getLogger("plugin_host")
     with ExitStack() as stack:
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.WARNING)  # a hundred plugins, a line each
         made = {}
         for kind in kinds:
             folder = stack.enter_context(TemporaryDirectory())
@@ -115,4 +117,5 @@ def sites(kinds: tuple[str, ...], skipped: dict[str, str]) -> Iterator[dict[str,
 
 def from_environment() -> Flask:
     """The site that gunicorn serves: ``BENCHMARK_KIND``, plugins in ``BENCHMARK_FOLDER``."""
+    logging.getLogger("plugin_host").setLevel(logging.WARNING)
     return make(os.environ["BENCHMARK_KIND"], Path(os.environ["BENCHMARK_FOLDER"]))
