@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Skipped
-from benchmarks.peers import GUESTS, Technology, guest, optional
+from benchmarks.technology import GUESTS, Technology, guest, optional
 from benchmarks.works import Environ
 
 _BUFFER = 65536

@@ -11,8 +11,8 @@ from unittest import mock
 from benchmarks import works
 from benchmarks.formats import Indexed, Joined
 from benchmarks.measure import Case, Clock, Plan, Skipped, measure
-from benchmarks.peers import Technology, guest, optional
 from benchmarks.results import Outcome
+from benchmarks.technology import Technology, guest, optional
 from benchmarks.works import Environ
 
 Technologies = Iterable[type[Technology]]

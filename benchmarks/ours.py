@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from benchmarks import glue
 from benchmarks.measure import Skipped
-from benchmarks.peers import GUESTS, Technology, guest
+from benchmarks.technology import GUESTS, Technology, guest
 from benchmarks.works import Environ
 from plugin_host.abi.guest import Guest
 from plugin_host.abi.native import BODY, EditsDecoder, RequestEncoder

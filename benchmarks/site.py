@@ -16,6 +16,7 @@ from flask import Flask, request
 from benchmarks import peers
 from benchmarks.measure import Skipped
 from benchmarks.ours import DECLARED, EVERYTHING, add_plugin
+from benchmarks.technology import Technology
 
 #: Names of the kinds of site; the first one has no host at all.
 WITHOUT = "without plugin_host"
@@ -56,7 +57,7 @@ def _before_request(app: Flask, edit: Callable[[dict[str, Any]], object]) -> Non
         edit(request.environ)
 
 
-def _per_thread(technology: type[peers.Technology]) -> Callable[[dict[str, Any]], object]:
+def _per_thread(technology: type[Technology]) -> Callable[[dict[str, Any]], object]:
     """An Extism plugin that threads share mixes up their outputs: each gets its own."""
     local = threading.local()
     local.edit = technology().edit

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import works
 from benchmarks.measure import Plan, Skipped, figures
-from benchmarks.peers import optional
 from benchmarks.results import Outcome
 from benchmarks.site import WITHOUT
+from benchmarks.technology import optional
 
 KINDS = (WITHOUT, "one header hook", "10 plugins that do not match",
          "Extism, JSON, in before_request")  # fmt: skip
