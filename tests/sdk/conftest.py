@@ -59,6 +59,7 @@ class Run:
     answers: list[Answer]
     imports: list[str]
     logs: list[tuple[int, str]]
+    pages: int
 
 
 def run_guest(module: Path, calls: Sequence[tuple[str, bytes]], config: Any | None = None) -> Run:
@@ -78,7 +79,8 @@ def run_guest(module: Path, calls: Sequence[tuple[str, bytes]], config: Any | No
     assert done.returncode == 0, done.stderr
     out = json.loads(done.stdout)
     answers = [(one["kind"], bytes.fromhex(one["hex"])) for one in out["results"]]
-    return Run(answers, out["imports"], [(level, text) for level, text in out["logs"]])
+    logs = [(level, text) for level, text in out["logs"]]
+    return Run(answers, out["imports"], logs, out["pages"])
 
 
 Call = Callable[..., Run]

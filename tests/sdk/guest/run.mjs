@@ -1,7 +1,8 @@
 // Calls hooks of a guest as the host does, for tests: reads JSON from stdin, writes JSON to stdout.
 //
 // in:  {"module": path, "config": hex or null, "calls": [[hook, input as hex], ...]}
-// out: {"imports": [...], "logs": [[level, text], ...], "results": [{"kind": "none" | "bytes" | "error" | "trap", "hex": ...}, ...]}
+// out: {"imports": [...], "logs": [[level, text], ...], "pages": of linear memory at the end,
+//       "results": [{"kind": "none" | "bytes" | "error" | "trap", "hex": ...}, ...]}
 
 import { readFileSync } from "node:fs";
 
@@ -59,4 +60,4 @@ for (const [hook, input] of task.calls) {
   }
 }
 const imports = WebAssembly.Module.imports(module).map((one) => `${one.module}.${one.name}`);
-process.stdout.write(JSON.stringify({ imports, logs, results }));
+process.stdout.write(JSON.stringify({ imports, logs, results, pages: guest.exports.memory.buffer.byteLength / 65536 }));
