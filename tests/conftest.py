@@ -44,7 +44,9 @@ def _instances() -> int:
 
 
 @pytest.fixture(autouse=True)
-def leak_detector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def leak_detector(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
     """No test leaves a thread, an instance or an open file behind."""
     threads = _threads()
     files = _files() if os.path.isdir("/proc/self/fd") else set()
@@ -53,6 +55,7 @@ def leak_detector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         thread.join(5)
     for phase in ("setup", "call"):
         caplog.get_records(phase).clear()  # records keep tracebacks, and those keep apps
+    request.node.funcargs.clear()  # pytest would keep the fixtures' values for a little longer
     left = {entry for entry in _files() - files if "/dev/" not in entry} if files else set()
     if _instances() or left:
         gc.collect()
