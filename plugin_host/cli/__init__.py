@@ -1,8 +1,8 @@
 """``flask plugins``: look at plugins from a terminal, with an app and without one.
 
 Flask finds `cli` through the entry point ``flask.commands``. A command lives in a file of its own
-and is added here; ``options`` holds what several of them take, ``site`` finds the configuration,
-``files`` reads, and ``output`` writes.
+and is added here; ``options`` holds what several of them take, ``configuration`` finds
+settings, ``files`` reads, and ``output`` writes.
 """
 
 from __future__ import annotations

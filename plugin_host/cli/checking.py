@@ -16,9 +16,9 @@ from ..host.loader import load
 from ..host.plugin import Plugin
 from ..host.scan import Candidate
 from . import options
+from .configuration import find_configuration, quiet
 from .files import Unread, orphans, read_file, read_folder
 from .output import Cell, Styled, error_json, safe, say, say_json, table, warn
-from .site import find_site, quiet
 
 _EPILOG = """\b
 Examples:
@@ -134,14 +134,14 @@ def check(
     """
     if files and directory:
         raise click.UsageError("give either FILE or --dir, not both", ctx)
-    site = find_site(ctx, directory, app_needed=not files)
-    settings = site.settings
+    found = find_configuration(ctx, directory, app_needed=not files)
+    settings = found.settings
     if files:
         outcomes = check_all((_read(path, settings) for path in files), settings)
     else:
         outcomes = check_all(_folder(settings), settings)
     if as_json:
-        say_json(_to_json(outcomes, None if files else settings.dir, site.origin))
+        say_json(_to_json(outcomes, None if files else settings.dir, found.origin))
     else:
         _show(outcomes, None if files else settings.dir)
     if any(outcome.error for outcome in outcomes):
@@ -149,12 +149,7 @@ def check(
 
 
 def _folder(settings: Settings) -> list[Candidate | Unread]:
-    try:
-        found = read_folder(settings)
-    except PluginFileError as exc:
-        raise options.Failure(
-            f"plugins folder {safe(settings.dir)}: {exc.reason}; name another with --dir"
-        ) from exc
+    found = read_folder(settings)
     for path in orphans(settings.dir):
         warn(f"{path.name} is the manifest of no plugin: there is no {path.stem}.wasm or .wat")
     return found

@@ -13,6 +13,7 @@ from ..host.folder import FolderScanner
 from ..host.scan import Candidate, Scan
 from ..host.settling import MANIFEST_SUFFIX, MODULE_SUFFIXES
 from ..host.wholefile import Listing, PluginFolder
+from .options import Failure
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def read_file(path: Path, settings: Settings) -> Candidate:
 def read_folder(settings: Settings) -> list[Candidate | Unread]:
     """Return every plugin of the folder, by file name.
 
-    :raises PluginFileError: the folder is missing or unreadable.
+    :raises Failure: the folder is missing or unreadable.
     """
     folder = settings.dir
+    check_folder(folder)
     scan = _scan(folder, settings, PluginFolder(folder))
     found: dict[str, Candidate | Unread] = {c.stem: c for c in scan.candidates}
     found.update({e.stem: Unread(e.error.path, e.error) for e in scan.errors})
@@ -63,6 +65,17 @@ def read_folder(settings: Settings) -> list[Candidate | Unread]:
         path = next(iter(_modules(folder, stem)), folder / stem)
         found[stem] = Unread(path, _unfinished(path))
     return [found[stem] for stem in sorted(found)]
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that there is a folder to look at.
+
+    :raises Failure: it is missing, unreadable, or something else.
+    """
+    try:
+        os.scandir(folder).close()
+    except OSError as exc:
+        raise Failure(f"plugins folder {folder}: {exc.strerror}; name another with --dir") from exc
 
 
 def orphans(folder: Path) -> list[Path]:

@@ -11,10 +11,10 @@ import click
 
 from ..errors import PluginLoadError
 from . import options
+from .configuration import find_configuration
 from .files import read_file
-from .output import NONE, Cell, Styled, safe, say, say_json, size, table, title
+from .output import NONE, Cell, Styled, say, say_json, size, table, title
 from .report import Report
-from .site import find_site
 
 _EPILOG = """\b
 Examples:
@@ -48,13 +48,13 @@ def inspect(ctx: click.Context, file: Path, no_run: bool, as_json: bool) -> None
     That is its size and digests, memory, manifest, imports, exports and sections; and whether it
     would load, for which it is started once, under PLUGIN_HOST_INIT_TIMEOUT.
     """
-    site = find_site(ctx, app_needed=False)
+    found = find_configuration(ctx, app_needed=False)
     try:
-        report = Report(read_file(file, site.settings), site.settings, run=not no_run)
+        report = Report(read_file(file, found.settings), found.settings, run=not no_run)
     except PluginLoadError as exc:
         remedy = f"; {exc.remedy}" if exc.remedy else ""
-        raise options.Failure(safe(f"{file}: {exc.reason}{remedy}")) from exc
-    facts = report.to_json() | {"configuration": site.origin}
+        raise options.Failure(f"{file}: {exc.reason}{remedy}") from exc
+    facts = report.to_json() | {"configuration": found.origin}
     if as_json:
         say_json(facts)
         return

@@ -11,8 +11,9 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..host.host import Host
 from . import options
+from .configuration import find_configuration, quiet
+from .files import check_folder
 from .output import NONE, Cell, Styled, safe, say, say_json, table, warn
-from .site import find_site, quiet
 
 _EPILOG = """\b
 Examples:
@@ -37,29 +38,25 @@ def list_plugins(ctx: click.Context, directory: Path | None, as_json: bool) -> N
 
     Those that do not load are listed too, with the reason below.
     """
-    site = find_site(ctx, directory)
-    status = site.host.status() if site.host else _status(site.settings)
-    if site.host and not site.settings.enabled:
+    found = find_configuration(ctx, directory)
+    status = found.host.status() if found.host else _status(found.settings)
+    if found.host and not found.settings.enabled:
         warn("PLUGIN_HOST_ENABLED is false: the app loads no plugins")
     if as_json:
-        say_json(status | {"configuration": site.origin})
+        say_json(status | {"configuration": found.origin})
     else:
-        _show(status, site.origin)
+        _show(status, found.origin)
 
 
 def _status(settings: Settings) -> dict[str, Any]:
     """Load a folder and return what a host there says."""
-    if not settings.dir.is_dir():
-        state = "is not a folder" if settings.dir.exists() else "does not exist"
-        raise options.Failure(
-            f"plugins folder {safe(settings.dir)}: {state}; name another with --dir"
-        )
+    check_folder(settings.dir)
     try:
         with quiet():
             host = Host(settings)
             host.reconcile(initial=True)
     except ConfigError as exc:
-        raise options.Failure(safe(exc)) from exc
+        raise options.Failure(exc) from exc
     return host.status()
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from .output import safe
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
 
 directory = click.option(
@@ -21,3 +23,6 @@ class Failure(click.ClickException):
     """The command cannot do what it was asked for: a message on stderr, exit code 1."""
 
     exit_code = 1
+
+    def __init__(self, message: object) -> None:
+        super().__init__(safe(message))

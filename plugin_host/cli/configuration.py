@@ -28,7 +28,7 @@ _APP_FILES = ("wsgi.py", "app.py")
 
 
 @dataclass(frozen=True)
-class Site:
+class Configuration:
     """What a command works with.
 
     :param origin: where the settings come from, for people.
@@ -45,9 +45,9 @@ class _NoHost(Exception):
     """There is an app, but its configuration cannot be had; says why."""
 
 
-def find_site(
+def find_configuration(
     ctx: click.Context, directory: Path | None = None, *, app_needed: bool = True
-) -> Site:
+) -> Configuration:
     """Return the app's configuration if there is an app, else the environment's.
 
     :param directory: a folder to use instead of the configured one.
@@ -56,20 +56,20 @@ def find_site(
     :raises Failure: the app or the configuration is broken.
     """
     try:
-        site = _site_of_app(ctx)
+        found = _of_app(ctx)
     except _NoHost as exc:
         if app_needed and directory is None:
             raise Failure(f"{exc}, or name a folder with --dir") from exc
         warn(f"{exc}; going on with the defaults and the environment")
-        site = None
-    site = site or _site_of_environment()
+        found = None
+    found = found or _of_environment()
     if directory is None:
-        return site
-    settings = dataclasses.replace(site.settings, dir=directory.absolute())
-    return Site(settings, site.origin)
+        return found
+    settings = dataclasses.replace(found.settings, dir=directory.absolute())
+    return Configuration(settings, found.origin)
 
 
-def _site_of_app(ctx: click.Context) -> Site | None:
+def _of_app(ctx: click.Context) -> Configuration | None:
     """Return None if no app was named and none lies about."""
     info = ctx.ensure_object(ScriptInfo)
     named = info.app_import_path or info.create_app
@@ -79,7 +79,7 @@ def _site_of_app(ctx: click.Context) -> Site | None:
     host = app.extensions.get(EXTENSION)
     if host is None:
         raise _NoHost(f"the app {app.name!r} has no plugin host; call PluginHost.init_app(app)")
-    return Site(host.settings, f"app {app.name!r}", host)
+    return Configuration(host.settings, f"app {app.name!r}", host)
 
 
 def _load(info: ScriptInfo) -> Flask:
@@ -101,12 +101,12 @@ def _summary(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
 
 
-def _site_of_environment() -> Site:
+def _of_environment() -> Configuration:
     try:
         settings = Settings.from_mapping(_environment(), Path.cwd())
     except ConfigError as exc:
-        raise Failure(safe(exc)) from exc
-    return Site(settings, "defaults and environment")
+        raise Failure(exc) from exc
+    return Configuration(settings, "defaults and environment")
 
 
 def _environment() -> dict[str, Any]:
@@ -132,7 +132,7 @@ class _Notes(logging.Handler):
         if record.levelno < logging.WARNING or record.getMessage() in self._said:
             return
         if record.name == EXTENSION and record.levelno >= logging.ERROR:
-            return  # that a plugin does not load is what the command reports
+            return  # that a plugin does not load is what the command itself says
         self._said.add(record.getMessage())
         say(safe(f"{record.name}: {record.levelname.lower()}: {record.getMessage()}"), err=True)
 
