@@ -27,10 +27,6 @@ GUEST: Final = Path(__file__).parent / "guest"
 Answer = tuple[str, bytes]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "node: needs Node.js and the AssemblyScript compiler")
-
-
 def _load_build() -> ModuleType:
     spec = importlib.util.spec_from_file_location("plugins_build", ROOT / "plugins" / "build.py")
     assert spec is not None

@@ -1,0 +1,146 @@
+"""`docs/writing-plugins.md` against the SDK, the compilers and the host."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin_host.sdk import LANGUAGES, __main__, path
+
+from .conftest import ROOT, MakeApp, state
+
+DOCUMENT = (ROOT / "docs" / "writing-plugins.md").read_text()
+ASSEMBLY = ROOT / "plugin_host" / "sdk" / "assemblyscript" / "assembly"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def documented() -> set[str]:
+    """Every name in the reference's code spans, without parameters."""
+    reference = DOCUMENT[DOCUMENT.index("## The AssemblyScript SDK") :]
+    spans = re.findall(r"`([^`\n]+)`", reference)
+    return {span.partition("(")[0].rpartition(".")[2] for span in spans}
+
+
+def exported() -> set[str]:
+    text = (ASSEMBLY / "index.ts").read_text()
+    lists = re.findall(r"export \{([^}]+)\}", text)
+    return {name.strip() for names in lists for name in names.split(",")}
+
+
+def members(file: str) -> set[str]:
+    """Public members of the classes in a file; what is marked internal is not for authors."""
+    text = (ASSEMBLY / file).read_text()
+    body = "".join(re.findall(r"^export class .*?^}", text, re.MULTILINE | re.DOTALL))
+    body = re.sub(r"/\*\*(?:(?!\*/).)*@internal \*/\s*\n.*", "", body)
+    pattern = r"^  (?:static |readonly |get |@lazy )*(?!private|protected|constructor)(\w+)[(:]"
+    return set(re.findall(pattern, body, re.MULTILINE))
+
+
+def test_every_export() -> None:
+    """Every name that the SDK exports is explained."""
+    assert exported() - documented() == set()
+
+
+@pytest.mark.parametrize("file", ["request.ts", "response.ts", "message.ts", "view.ts", "json.ts"])
+def test_every_member(file: str) -> None:
+    """Every public member of the SDK's classes is explained."""
+    found = members(file)
+    assert len(found) >= 4
+    assert found - documented() == set()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("index", range(3))
+def test_assemblyscript(
+    build: Any, tmp_path: Path, folder: Path, make_app: Any, index: int
+) -> None:
+    """The AssemblyScript examples compile and load."""
+    source = tmp_path / "index.ts"
+    source.write_text(blocks("ts")[index])
+    (folder / "example.wasm").write_bytes(build.compile_source(source))
+    assert len(blocks("ts")) == 3
+    loads(make_app)
+
+
+@pytest.mark.node
+def test_first_plugin(build: Any, tmp_path: Path) -> None:
+    """The first example and the test beside it, as printed, pass."""
+    (index,) = (i for i, text in enumerate(blocks("ts")) if "setPath" in text)
+    source = tmp_path / "index.ts"
+    source.write_text(blocks("ts")[index])
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "language.wasm").write_bytes(build.compile_source(source))
+    code = blocks("python")[0].replace('"build"', repr(str(tmp_path / "build")))
+    names: dict[str, Any] = {}
+    exec(
+        compile(code.replace("@pytest.fixture\n", ""), "doc", "exec"), names
+    )  # the page's own code
+    app = names["site"]()
+    try:
+        names["test_old_pages_move"](app)
+    finally:
+        app.extensions["plugin_host"].close()
+
+
+def test_text(folder: Path, make_app: MakeApp) -> None:
+    """The example in WebAssembly text loads and adds its header."""
+    (folder / "example.wat").write_text(blocks("wat")[0])
+    assert loads(make_app).get("/").headers["x-hello"] == "a text"
+
+
+@pytest.mark.clang
+def test_c(folder: Path, tmp_path: Path, make_app: MakeApp) -> None:
+    """The example in C compiles with the printed command, loads and adds its header."""
+    if not (shutil.which("clang") and shutil.which("wasm-ld")):
+        pytest.skip("clang or wasm-ld is not installed")
+    (tmp_path / "hello.c").write_text(blocks("c")[0])
+    (command,) = (text for text in blocks("sh") if text.startswith("clang"))
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    shutil.copy(tmp_path / "hello_c.wasm", folder)
+    assert loads(make_app).get("/").headers["x-hello"] == "from C"
+
+
+def loads(make_app: MakeApp) -> Any:
+    """A client of a site whose only plugin is the example."""
+    app, plugins = make_app()
+    client = app.test_client()
+    (loaded,) = state(plugins, client)
+    assert (loaded["state"], loaded["load_error"]) == ("serving", None)
+    return client
+
+
+def test_pinned() -> None:
+    """The page, the SDK's page and its package name the same compiler."""
+    package = (ASSEMBLY.parent / "package.json").read_text()
+    (version,) = re.findall(r'"assemblyscript": "([^"]+)"', package)
+    readme = (ASSEMBLY.parent / "README.md").read_text()
+    for text in (DOCUMENT, readme):
+        assert set(re.findall(r"assemblyscript@(\S+)", text)) == {version}
+
+
+def test_lock_names_no_registry() -> None:
+    """The lock file pins by hash and leaves the registry to whoever installs."""
+    lock = (ASSEMBLY.parent / "package-lock.json").read_text()
+    assert '"integrity"' in lock
+    assert '"resolved"' not in lock
+
+
+def test_where_the_sdk_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m plugin_host.sdk LANGUAGE` prints the SDK's folder; without one, how to ask."""
+    for language in LANGUAGES:
+        assert __main__.main([language]) == 0
+        assert capsys.readouterr().out == f"{path(language)}\n"
+        assert path(language).is_dir()
+    assert __main__.main([]) == 2
+    assert __main__.main(["cobol"]) == 2
+    assert "assemblyscript" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="'cobol'"):
+        path("cobol")
