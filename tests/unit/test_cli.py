@@ -21,6 +21,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from plugin_host.cli import cli
+from plugin_host.cli.output import safe
 from plugin_host.wasm.binary import read_module
 from plugin_host.wasm.engine import wat_to_wasm
 from tests import guests
@@ -500,6 +501,11 @@ def test_what_a_plugin_says_cannot_move_the_cursor(command: str, folder: Path, r
         assert r"  description    \x1b[31mred\nline" in output
 
 
+def test_safe_escapes_what_a_terminal_would_obey() -> None:
+    """Line ends, controls, bidirectional marks and undecodable bytes are escaped; words are not."""
+    assert safe("a\nb\x1b\x07\u202e\udcff é – ✓") == r"a\nb\x1b\x07\u202e\xff é – ✓"
+
+
 # check
 
 
@@ -536,7 +542,13 @@ def test_check_json(folder: Path, run: Run) -> None:
     """check --json says of every plugin whether it would load, and why not."""
     bad = put(folder / "bad.wat", "(module)")
     good = put(folder / "good.wat", HTTP, 'version = "3"\norder = 7')
-    nothing = {"name": None, "version": None, "abi": None, "order": None, "hooks": []}
+    nothing: dict[str, object] = {
+        "name": None,
+        "version": None,
+        "abi": None,
+        "order": None,
+        "hooks": [],
+    }
     assert json.loads(run("check", "--json").stdout) == {
         "ok": False,
         "dir": str(folder),
@@ -622,8 +634,8 @@ def test_check_accepts_a_plugins_next_version(tmp_path: Path, folder: Path, run:
     """Files of different folders may have one name: one is to replace the other."""
     (tmp_path / "build").mkdir()
     put(folder / "shop.wat", HTTP)
-    put(tmp_path / "build" / "shop.wat", HTTP)
-    assert run("check", "plugins/shop.wat", "build/shop.wat").exit_code == 0
+    put(tmp_path / "build" / "next.wat", HTTP, 'name = "shop"')
+    assert run("check", "plugins/shop.wat", "build/next.wat").exit_code == 0
 
 
 def test_check_of_a_file_minds_its_manifest_and_nothing_else(folder: Path, run: Run) -> None:
@@ -816,8 +828,8 @@ def _keys(value: object) -> Iterator[str]:
     """Every key in a JSON value; keys that are hooks' names aside."""
     if isinstance(value, dict):
         yield from (key for key in value if key != "on_request")
-    children = value.values() if isinstance(value, dict) else value
-    for child in children if isinstance(value, dict | list) else ():
+        value = list(value.values())
+    for child in value if isinstance(value, list) else ():
         yield from _keys(child)
 
 
