@@ -50,6 +50,18 @@ class RequestEdits(NamedTuple):
     context: bytes | None = None
     answer: Answer | None = None
 
+    @property
+    def reroutes(self) -> bool:
+        """Whether the request has to be routed afresh."""
+        moved = self.path is not None or self.method is not None
+        return moved or any(edit[3] == "HTTP_HOST" for edit in self.headers)
+
+
+class OnlyHeaders(RequestEdits):
+    """Edits of nothing but headers, and not of where the request goes: the common case."""
+
+    __slots__ = ()
+
 
 class ResponseEdits(NamedTuple):
     """What an ``on_response`` hook asks for; None where it asks for nothing."""
@@ -71,13 +83,7 @@ def apply_to_environ(environ: dict[str, Any], edits: RequestEdits) -> None:
     A new body is not put in place: only ``CONTENT_LENGTH`` says its length, and the caller replaces
     ``wsgi.input``. `g`, context and answer are the caller's, too.
     """
-    for op, _, value, key in edits.headers:
-        if op == SET_HEADER:
-            environ[key] = value
-        elif op == ADD_HEADER:
-            _add(environ, key, value)
-        else:
-            environ.pop(key, None)
+    apply_header_edits(environ, edits.headers)
     if edits.method is not None:
         environ["REQUEST_METHOD"] = edits.method
     if edits.body is not None:
@@ -86,6 +92,17 @@ def apply_to_environ(environ: dict[str, Any], edits: RequestEdits) -> None:
         environ.pop("HTTP_TRANSFER_ENCODING", None)
     if edits.path is not None or edits.query is not None:
         _apply_target(environ, edits.path, edits.query)
+
+
+def apply_header_edits(environ: dict[str, Any], edits: tuple[HeaderEdit, ...]) -> None:
+    """Edit a request's headers, in order."""
+    for op, _, value, key in edits:
+        if op == SET_HEADER:
+            environ[key] = value
+        elif op == ADD_HEADER:
+            _add(environ, key, value)
+        else:
+            environ.pop(key, None)
 
 
 def _add(environ: dict[str, Any], key: str, value: str) -> None:

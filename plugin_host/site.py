@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
@@ -18,6 +19,8 @@ from .host.host import Host
 from .message import BODILESS, Answer
 
 EXTENSION = "plugin_host"
+
+_WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 #: Headers that describe a body and are wrong once it is replaced.
 _OF_THE_BODY = ("ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges")
@@ -40,7 +43,7 @@ class HookFailed(ServiceUnavailable):
 
 
 def pinned_key(host: Host) -> str:
-    """Where a request's environ keeps what is pinned to it: survives routing it afresh."""
+    """Where a request's environ keeps the snapshot, or the `Exchange`, that is pinned to it."""
     return f"plugin_host.{id(host)}"
 
 
@@ -52,65 +55,91 @@ class _Restart(BaseException):
 
 
 class Site:
-    """Shows one app's requests and responses to its plugins."""
+    """Shows one app's requests and responses to its plugins.
+
+    It stands around three of the app's methods: ``wsgi_app`` decides whether a request may meet a
+    plugin at all, ``preprocess_request`` shows it to plugins before anything else runs, and
+    ``process_response`` shows them the response after everything else has run, the session's
+    cookie included (docs/rationale.md, "Why not before_request and after_request?").
+    """
 
     def __init__(self, app: Flask, host: Host) -> None:
         self._app = app
         self._host = host
         self._key = pinned_key(host)
         self._limit = host.settings.max_body
+        #: The exchange of the request that this context handles, while it may meet plugins.
+        self._exchange: ContextVar[Exchange | None] = ContextVar(self._key, default=None)
 
     def register(self) -> None:
         """Register with the app. Nothing here can fail."""
-        app, before, after = self._app, self._before_request(), self._after_request()
-        # First before everything else, and last after it: a plugin sees what the client sent and
-        # what the client will get.
-        app.before_request_funcs.setdefault(None, []).insert(0, before)
-        app.after_request_funcs.setdefault(None, []).insert(0, after)
+        app = self._app
         app.register_error_handler(HookError, _unavailable)
-        app.wsgi_app = _restarting(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = self._around_wsgi_app(app.wsgi_app)  # type: ignore[assignment,method-assign]
+        app.preprocess_request = self._before(app.preprocess_request)  # type: ignore[method-assign]
+        app.process_response = self._after(app.process_response)  # type: ignore[method-assign]
 
-    def _before_request(self) -> Callable[[], Response | None]:
-        """Return what shows each request to the plugins that match it.
+    def _around_wsgi_app(self, wsgi_app: _WsgiApp) -> _WsgiApp:
+        """Pin the snapshot; let a request that no plugin can match pass at once."""
+        host, key, current = self._host, self._key, self._exchange
 
-        Every request pays for it, so it is a plain function that touches the proxy once.
-        """
-        host, key, travel, current_request = self._host, self._key, self._travel, _current_request()
-
-        def before_request() -> Response | None:
+        def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
-            current = current_request()
-            environ = current.environ
-            pinned = environ.get(key)  # there already when the request was routed afresh
-            if pinned is None:
-                environ[key] = pinned = host.snapshot
-            exchange = pinned if pinned.__class__ is Exchange else None
-            snapshot = exchange.snapshot if exchange else pinned
-            if not snapshot.has_http_hooks:
-                return None
-            plan = snapshot.plan(current.method, current.path, current.endpoint)
-            if exchange is None:
-                if plan is None:
-                    return None
-                environ[key] = exchange = Exchange(snapshot)
-            exchange.plan = plan
-            return travel(exchange, current)
+            environ[key] = snapshot = host.snapshot
+            if not snapshot.may_match(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+                return wsgi_app(environ, start_response)
+            environ[key] = exchange = Exchange(snapshot)
+            token = current.set(exchange)
+            try:
+                return _start(wsgi_app, environ, start_response)
+            finally:
+                current.reset(token)
 
-        return before_request
+        return pinning
 
-    def _travel(self, exchange: Exchange, current: Request) -> Response | None:
-        body = bodies.RequestBody(current, self._limit)
-        try:
-            answer = exchange.on_request(
-                current.environ, current.endpoint, current.view_args, body.read, body.replace
-            )
-        except Rerouted:
-            raise _Restart from None
-        except Failed as exc:
-            raise HookFailed(exchange.request_id) from exc
-        if exchange.edited:
-            bodies.forget_cached(current)
-        if exchange.g:
+    def _before(self, preprocess_request: Callable[..., Any]) -> Callable[..., Any]:
+        current = self._exchange
+
+        def preprocess(*args: Any) -> Any:
+            exchange = current.get()
+            if exchange is not None:
+                answer = self._travel(exchange)
+                if answer is not None:
+                    return answer
+            return preprocess_request(*args)
+
+        return preprocess
+
+    def _after(self, process_response: Callable[..., Response]) -> Callable[..., Response]:
+        current = self._exchange
+
+        def process(*args: Any) -> Response:
+            response = process_response(*args)
+            exchange = current.get()
+            if exchange is not None and exchange.has_response_hooks:
+                return self._return(exchange, response)
+            return response
+
+        return process
+
+    def _travel(self, exchange: Exchange) -> Response | None:
+        """Show a request to the plugins that match it, on its way in."""
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        endpoint, answer = current.endpoint, None
+        exchange.plan = plan = exchange.snapshot.plan(current.method, current.path, endpoint)
+        if plan is not None and plan.on_request:
+            body = bodies.RequestBody(current, self._limit)
+            try:
+                answer = exchange.on_request(
+                    current.environ, endpoint, current.view_args, body.read, body.replace
+                )
+            except Rerouted:
+                raise _Restart from None
+            except Failed as exc:
+                raise HookFailed(exchange.request_id) from exc
+            if exchange.edited:
+                bodies.forget_cached(current)
+        if exchange.g:  # also what was set before the request was routed afresh
             for name, value in exchange.g.items():
                 setattr(g, name, value)
         return None if answer is None else self._response(answer)
@@ -120,21 +149,9 @@ class Site:
         response.headers = Headers([*answer.headers, ("Content-Length", str(len(answer.body)))])
         return response
 
-    def _after_request(self) -> Callable[[Response], Response]:
-        """Return what shows each response to the plugins that match the request."""
-        key, return_through, current_request = self._key, self._return, _current_request()
-
-        def after_request(response: Response) -> Response:
-            current = current_request()
-            exchange = current.environ.get(key)
-            if exchange.__class__ is Exchange and exchange.has_response_hooks:
-                return return_through(exchange, current.method, response)
-            return response
-
-        return after_request
-
-    def _return(self, exchange: Exchange, method: str, response: Response) -> Response:
-        body = bodies.ResponseBody(method, response, self._limit)
+    def _return(self, exchange: Exchange, response: Response) -> Response:
+        """Show a response to the plugins that match the request, on its way out."""
+        body = bodies.ResponseBody(request.method, response, self._limit)
         headers = response.headers.to_wsgi_list()
         try:
             edited = exchange.on_response(response.status_code, headers, body.read)
@@ -146,11 +163,6 @@ class Site:
         if edited is not None:
             _apply(edited, response, body.editable)
         return response
-
-
-def _current_request() -> Callable[[], Request]:
-    """Return what gives the request itself: each use of the proxy costs six times as much."""
-    return request._get_current_object  # type: ignore[attr-defined,no-any-return]
 
 
 def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool) -> None:
@@ -183,19 +195,15 @@ def _unavailable(exc: HookError) -> Any:
     return current_app.handle_user_exception(failure)
 
 
-def _restarting(wsgi_app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Wrap a WSGI app to start a request over when a plugin changed where it goes.
+def _start(wsgi_app: _WsgiApp, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Handle a request, and start over when a plugin changed where it goes.
 
     Everything that Flask made of the first start is gone by then, so that routing, URL processors
     and a blueprint's own ``before_request`` see the request as if the client had sent it so. Each
     plugin sees a request once, which bounds the number of starts.
     """
-
-    def start(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        while True:
-            try:
-                return wsgi_app(environ, start_response)
-            except _Restart:
-                continue
-
-    return start
+    while True:
+        try:
+            return wsgi_app(environ, start_response)
+        except _Restart:
+            continue

@@ -30,6 +30,7 @@ from plugin_host.message import (
     REMOVE_HEADER,
     Answer,
     HeaderEdit,
+    OnlyHeaders,
     RequestEdits,
     ResponseEdits,
     edited_headers,
@@ -77,11 +78,12 @@ class EditsDecoder:
 
         :raises BadResult: when it breaks a rule.
         """
+        if len(data) > _CACHED_RESULT:
+            return self._decode_request(data)
         edits = self._requests.get(data)
         if edits is None:
             edits = self._decode_request(data)
-            if len(data) <= _CACHED_RESULT:
-                _remember(self._requests, data, edits)
+            _remember(self._requests, data, edits)
         return edits
 
     def response(self, data: bytes) -> ResponseEdits:
@@ -89,18 +91,20 @@ class EditsDecoder:
 
         :raises BadResult: when it breaks a rule.
         """
+        if len(data) > _CACHED_RESULT:
+            return self._decode_response(data)
         edits = self._responses.get(data)
         if edits is None:
             edits = self._decode_response(data)
-            if len(data) <= _CACHED_RESULT:
-                _remember(self._responses, data, edits)
+            _remember(self._responses, data, edits)
         return edits
 
     def _decode_request(self, data: bytes) -> RequestEdits:
         sections = self._scan(data, _IN_REQUEST)
         headers, found = sections[0]
         if not found and len(sections) == 1:
-            return RequestEdits(tuple(headers))
+            only = OnlyHeaders(tuple(headers))
+            return RequestEdits(*only) if only.reroutes else only
         context = found.get(SET_CONTEXT)
         answer = None
         if len(sections) == 2:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from ..errors import BadResult, GuestError, GuestTrap, HookError
-from ..wasm.instance import Instance
+from ..wasm.instance import Call, Instance
 from .native import MAX_ERROR_MESSAGE, VERSION, unpack_result
 
 #: ABI versions that this host speaks.
@@ -15,9 +14,6 @@ VERSIONS = (VERSION,)
 FIRST_BUFFER = 4096
 
 _U32 = 0xFFFF_FFFF
-
-#: An exported function as `Instance.function` gives it.
-Export = Callable[[int, float, float], int]
 
 
 class UnknownVersion(Exception):
@@ -52,8 +48,6 @@ class Guest:
         "_instance",
         "_max_result",
         "_pointer",
-        "_read",
-        "_write",
         "calls",
         "seconds",
     )
@@ -68,7 +62,6 @@ class Guest:
         timeout: float,
     ) -> None:
         self._instance = instance
-        self._read, self._write = instance.read, instance.write
         self._max_result = max_result
         self._capacity = self._pointer = 0
         #: Successful calls and the seconds they took, waiting included; the host counts here
@@ -99,14 +92,11 @@ class Guest:
         """
         return self._exchange(self._hooks[hook], data, start, timeout)
 
-    def _exchange(
-        self, function: Export, data: bytes, start: float, timeout: float
-    ) -> bytes | None:
+    def _exchange(self, function: Call, data: bytes, start: float, timeout: float) -> bytes | None:
         size = len(data)
         if size > self._capacity:
             self._reserve(size, start, timeout)
-        self._write(self._pointer, data)
-        packed = function(size, start, timeout)
+        packed = function(size, start, timeout, data, self._pointer)
         if not packed:
             return None
         pointer, length, is_error = unpack_result(packed)
@@ -121,7 +111,7 @@ class Guest:
     def _take(self, pointer: int, length: int) -> bytes:
         """Copy a result out of the guest's memory."""
         try:
-            return self._read(pointer, length)
+            return self._instance.read(pointer, length)
         except GuestTrap as exc:
             raise BadResult(0, f"the result is outside the memory: {exc.message}") from exc
 
@@ -141,7 +131,7 @@ class Guest:
         self._pointer, self._capacity = pointer, size
 
 
-def _optional(instance: Instance, name: str) -> Export | None:
+def _optional(instance: Instance, name: str) -> Call | None:
     try:
         return instance.function(name)
     except KeyError:

@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from ..abi.native import BODY
 from ..errors import HookError
 from ..hookspec import HookSpec
-from ..message import Answer, RequestEdits, apply_to_environ, apply_to_headers
+from ..message import (
+    Answer,
+    OnlyHeaders,
+    RequestEdits,
+    apply_header_edits,
+    apply_to_environ,
+    apply_to_headers,
+)
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 from .registry import Plan, Snapshot
 
@@ -87,32 +94,39 @@ class Exchange:
         plugins = self.plan.on_request if self.plan else ()
         done = self._done
         for plugin in plugins:
-            if plugin in done:
+            if done and plugin in done:
                 continue
-            body = read_body() if plugin.manifest.request_needs.body else NO_BODY
+            body = read_body() if plugin.request_body else NO_BODY
             if body.oversize and plugin.manifest.oversize_body == "reject":
                 return _TOO_LARGE
             try:
-                edits = plugin.on_request(environ, endpoint, args, body.data, body.flags)
+                record = plugin.encode_request(environ, endpoint, args, body.data, body.flags)
+                edits = plugin.call(ON_REQUEST, record, plugin.timeout, plugin.decode_request)
             except HookError as exc:
                 self._fail_or_skip(plugin, ON_REQUEST, exc)
                 continue
             if edits is None:
                 continue
-            apply_to_environ(environ, edits)
             self.edited = True
-            if edits.context is not None:
-                self._contexts = {**(self._contexts or {}), plugin.name: edits.context}
-            if edits.g:
-                self.g = {**(self.g or {}), **dict(edits.g)}
+            if edits.__class__ is OnlyHeaders:
+                apply_header_edits(environ, edits.headers)
+                continue
+            self._apply(environ, plugin, edits)
             if edits.body is not None:
                 replace_body(edits.body)
             if edits.answer is not None:
                 return edits.answer
-            if _reroutes(edits):
+            if edits.reroutes:
                 self._done = done.union(plugins[: plugins.index(plugin) + 1])
                 raise Rerouted
         return None
+
+    def _apply(self, environ: dict[str, Any], plugin: Plugin, edits: RequestEdits) -> None:
+        apply_to_environ(environ, edits)
+        if edits.context is not None:
+            self._contexts = {**(self._contexts or {}), plugin.name: edits.context}
+        if edits.g:
+            self.g = {**(self.g or {}), **dict(edits.g)}
 
     def on_response(
         self,
@@ -131,13 +145,14 @@ class Exchange:
         edited: bytes | None = None
         changed = False
         for plugin in self.plan.on_response if self.plan else ():
-            needs = plugin.manifest.response_needs
             body = NO_BODY
-            if needs.body:
-                body = read_body(needs.stream) if edited is None else Body(edited, BODY)
+            if plugin.response_body:
+                stream = plugin.manifest.response_needs.stream
+                body = read_body(stream) if edited is None else Body(edited, BODY)
             context = self._contexts.get(plugin.name) if self._contexts else None
             try:
-                edits = plugin.on_response(status, headers, context, body.data, body.flags)
+                record = plugin.encode_response(status, headers, context, body.data, body.flags)
+                edits = plugin.call(ON_RESPONSE, record, plugin.timeout, plugin.decode_response)
             except HookError as exc:
                 self._fail_or_skip(plugin, ON_RESPONSE, exc)
                 continue
@@ -154,12 +169,6 @@ class Exchange:
         log_failure(plugin, hook, exc, policy, self.request_id)
         if policy == "fail":
             raise Failed from exc
-
-
-def _reroutes(edits: RequestEdits) -> bool:
-    if edits.path is not None or edits.method is not None:
-        return True
-    return any(edit[3] == "HTTP_HOST" for edit in edits.headers)
 
 
 class Response(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -15,7 +15,6 @@ from ..abi.guest import Guest, is_spent
 from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
 from ..errors import HookError
 from ..manifest import Manifest
-from ..message import RequestEdits, ResponseEdits
 from ..wasm.pool import Pool
 
 T = TypeVar("T")
@@ -76,41 +75,13 @@ class Plugin:
         self._guests = {trial}  # guarded by counters.lock
         self._pool = Pool(self._new_guest, size)
         self._pool.add(trial)
-        self._request = RequestEncoder(
-            manifest.request_needs.fields, manifest.request_needs.headers
-        )
-        self._response = ResponseEncoder(
-            manifest.response_needs.headers, manifest.response_needs.context
-        )
-        self._edits = EditsDecoder(max_result)
-
-    def on_request(
-        self,
-        environ: dict[str, Any],
-        endpoint: str | None,
-        args: Mapping[str, Any] | None,
-        body: bytes,
-        flags: int,
-    ) -> RequestEdits | None:
-        """Show the guest a request.
-
-        :returns: its edits, checked; None for "unchanged".
-        :raises HookError: the hook failed.
-        """
-        record = self._request.encode(environ, endpoint, args, body, flags)
-        return self.call(ON_REQUEST, record, self.timeout, self._edits.request)
-
-    def on_response(
-        self,
-        status: int,
-        headers: list[tuple[str, str]],
-        context: bytes | None,
-        body: bytes,
-        flags: int,
-    ) -> ResponseEdits | None:
-        """Show the guest a response; as `on_request`."""
-        record = self._response.encode(status, headers, context, body, flags)
-        return self.call(ON_RESPONSE, record, self.timeout, self._edits.response)
+        needs = manifest.request_needs, manifest.response_needs
+        decoder = EditsDecoder(max_result)
+        #: What goes into a record and comes out of a result, ready-made for the dispatcher.
+        self.encode_request = RequestEncoder(needs[0].fields, needs[0].headers).encode
+        self.encode_response = ResponseEncoder(needs[1].headers, needs[1].context).encode
+        self.decode_request, self.decode_response = decoder.request, decoder.response
+        self.request_body, self.response_body = needs[0].body, needs[1].body
 
     def call(
         self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
@@ -123,9 +94,12 @@ class Plugin:
         :raises HookError: the hook failed; it is counted, and the instance dropped if spent.
         """
         start = monotonic()
-        guest = None
+        pool, guest = self._pool, None
         try:
-            guest = self._pool.acquire(start, timeout)
+            try:
+                guest = pool.idle.pop()
+            except IndexError:
+                guest = pool.acquire(start, timeout)
             result = guest.call(hook, data, start, timeout)
             value = None if result is None else decode(result)
         except BaseException as exc:
@@ -133,7 +107,9 @@ class Plugin:
             raise
         guest.calls += 1
         guest.seconds += monotonic() - start
-        self._pool.release(guest)
+        pool.idle.append(guest)
+        if pool.waiting:
+            pool.notify()
         return value
 
     def totals(self) -> dict[str, Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
+
+T = TypeVar("T")
 
 #: Plans kept per snapshot; a client can vary its paths, so the cache starts over when it is full.
 MAX_PLANS = 4096
@@ -31,10 +34,9 @@ class Snapshot:
         #: In calling order: by the manifests' ``order``, then by name.
         self.plugins = tuple(sorted(plugins, key=lambda p: (p.manifest.order, p.name)))
         self._http = tuple(p for p in self.plugins if {ON_REQUEST, ON_RESPONSE} & {*p.hooks})
-        #: Whether any plugin wants to see HTTP requests or responses at all.
-        self.has_http_hooks = bool(self._http)
         self._by_path = any(p.manifest.match.uses_path for p in self._http)
         self._plans: dict[tuple[str, str, str | None], Plan | None] = {}
+        self._candidates: dict[tuple[str, str], bool] = {}
         hooks: dict[str, tuple[Plugin, ...]] = {}
         for plugin in self.plugins:
             for hook in plugin.hooks:
@@ -42,17 +44,29 @@ class Snapshot:
         #: The plugins that export a hook, by its name, in calling order.
         self.hooks = MappingProxyType(hooks)
 
+    def may_match(self, method: str, path: str) -> bool:
+        """Whether any plugin may match a request of which only this is known.
+
+        :param path: as WSGI has it, one character per byte.
+        """
+        if not self._http:
+            return False
+        key = (method, path if self._by_path else "")
+        try:
+            return self._candidates[key]
+        except KeyError:
+            # As the framework's own request has it, or a plugin could be passed by.
+            decoded = "/" + path.encode("latin-1").decode(errors="replace").lstrip("/")
+            match = any(p.manifest.match.may_match(method, decoded) for p in self._http)
+            return _remember(self._candidates, key, match)
+
     def plan(self, method: str, path: str, endpoint: str | None) -> Plan | None:
         """Return the plan for a request, or None if no plugin matches it."""
         key = (method, path if self._by_path else "", endpoint)
         try:
             return self._plans[key]
         except KeyError:
-            plan = self._make_plan(method, path, endpoint)
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
-            return plan
+            return _remember(self._plans, key, self._make_plan(method, path, endpoint))
 
     def _make_plan(self, method: str, path: str, endpoint: str | None) -> Plan | None:
         met = [p for p in self._http if p.manifest.match.matches(method, path, endpoint)]
@@ -62,3 +76,10 @@ class Snapshot:
             tuple(p for p in met if ON_REQUEST in p.hooks),
             tuple(p for p in reversed(met) if ON_RESPONSE in p.hooks),
         )
+
+
+def _remember(cache: dict[Any, T], key: Any, value: T) -> T:
+    if len(cache) >= MAX_PLANS:
+        cache.clear()
+    cache[key] = value
+    return value

@@ -55,11 +55,15 @@ class Rule:
         object.__setattr__(self, "_path", paths)
         object.__setattr__(self, "_endpoint", endpoints)
 
-    def matches(self, method: str, path: str, endpoint: str | None) -> bool:
-        """Whether the request fits every part that is given."""
+    def may_match(self, method: str, path: str) -> bool:
+        """Whether a request fits every part that is given, whatever its endpoint."""
         if self.methods is not None and method not in self.methods:
             return False
-        if self._path is not None and self._path.fullmatch(path) is None:
+        return self._path is None or self._path.fullmatch(path) is not None
+
+    def matches(self, method: str, path: str, endpoint: str | None) -> bool:
+        """Whether the request fits every part that is given."""
+        if not self.may_match(method, path):
             return False
         if self._endpoint is None:
             return True
@@ -80,6 +84,10 @@ class Match:
         :param endpoint: what the path routes to, or None if nowhere.
         """
         return not self.rules or any(rule.matches(method, path, endpoint) for rule in self.rules)
+
+    def may_match(self, method: str, path: str) -> bool:
+        """Whether the plugin's HTTP hooks see this request if its endpoint fits."""
+        return not self.rules or any(rule.may_match(method, path) for rule in self.rules)
 
     @property
     def uses_method(self) -> bool:

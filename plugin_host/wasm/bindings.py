@@ -21,7 +21,7 @@ from typing import Any
 import wasmtime
 
 from .engine import Engine
-from .instance import HostFunction, Instance, Limits, Linked, prelinked
+from .instance import Call, HostFunction, Instance, Limits, Linked, prelinked
 from .traps import translate
 
 _ffi: Any
@@ -182,7 +182,7 @@ class FastInstance(Instance):
             raise self.outside(pointer, len(data))
         self._view[pointer:end] = data
 
-    def function(self, name: str) -> Callable[..., int]:
+    def function(self, name: str) -> Call:
         item = self._export(name)
         if item is None or item.kind != _ffi.WASMTIME_EXTERN_FUNC.value:
             raise KeyError(name)
@@ -192,7 +192,12 @@ class FastInstance(Instance):
         function, arguments = ctypes.addressof(item.of.func), ctypes.addressof(raw)
         trap_address, watchdog = ctypes.addressof(trap), self.watchdog
 
-        def invoke(argument: int, start: float, timeout: float) -> int:
+        # Every hook passes here: one frame does all of a call.
+        def invoke(
+            argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
+        ) -> int:
+            if data:
+                self._view[pointer : pointer + len(data)] = data
             raw[0] = argument
             self.deadline = deadline = start + timeout
             self.running = True

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import wasmtime
 
@@ -94,6 +94,14 @@ def prelinked(
     return lambda store: linker.instantiate(store, module)
 
 
+class Call(Protocol):
+    """What `Instance.function` returns."""
+
+    def __call__(
+        self, argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
+    ) -> int: ...
+
+
 class Instance(abc.ABC):
     """A live instance in a store of its own. One thread at a time; never used after a trap."""
 
@@ -113,13 +121,15 @@ class Instance(abc.ABC):
         engine.watchdog.watch(self)
 
     @abc.abstractmethod
-    def function(self, name: str) -> Callable[[int, float, float], int]:
-        """An exported function as ``call(argument, start, timeout) -> result``.
+    def function(self, name: str) -> Call:
+        """An exported function as ``call(argument, start, timeout, data, pointer) -> result``.
 
-        The argument is ignored by functions without parameters. The deadline is ``start`` (of
-        `time.monotonic`) plus ``timeout``, in seconds. The result is a signed 64-bit integer, of
-        which only the low 32 bits mean something if the function returns an ``i32``, and none if
-        it returns nothing. The callable must not outlive the instance.
+        Writes ``data``, if there is any, to ``pointer`` (that it fits has been checked before:
+        memory never shrinks) and calls the function. The argument is ignored by functions without
+        parameters. The deadline is ``start`` (of `time.monotonic`) plus ``timeout``, in seconds.
+        The result is a signed 64-bit integer, of which only the low 32 bits mean something if the
+        function returns an ``i32``, and none if it returns nothing. The callable must not outlive
+        the instance.
 
         :raises KeyError: no function of that name is exported.
         :raises HookError: (the callable) the guest trapped or missed the deadline.

@@ -26,10 +26,12 @@ class Pool(Generic[T]):
     def __init__(self, make: Callable[[float, float], T], size: int) -> None:
         self._make = make
         self._size = size
-        self._idle: deque[T] = deque()
+        #: A caller in a hurry may pop from it instead of `acquire`, and append to it instead of
+        #: `release` if it calls `notify` while anybody is `waiting`.
+        self.idle: deque[T] = deque()
         self._freed = threading.Condition()
         self._live = 0  # guarded by _freed: instances lent or idle, and those being made
-        self._waiting = 0  # guarded by _freed
+        self.waiting = 0  # guarded by _freed
 
     def acquire(self, start: float, timeout: float) -> T:
         """Borrow an instance until `release` or `discard`.
@@ -40,16 +42,20 @@ class Pool(Generic[T]):
         :raises HookError: making one failed.
         """
         try:
-            return self._idle.pop()
+            return self.idle.pop()
         except IndexError:
             return self._wait_or_make(start, timeout)
 
     def release(self, item: T) -> None:
         """Give an instance back for reuse."""
-        self._idle.append(item)
-        if self._waiting:
-            with self._freed:
-                self._freed.notify()
+        self.idle.append(item)
+        if self.waiting:
+            self.notify()
+
+    def notify(self) -> None:
+        """Wake one waiting call, if any."""
+        with self._freed:
+            self._freed.notify()
 
     def discard(self) -> None:
         """Say that a borrowed instance is spent and not coming back."""
@@ -71,17 +77,17 @@ class Pool(Generic[T]):
     def _wait_or_make(self, start: float, timeout: float) -> T:
         with self._freed:
             while self._live >= self._size:
-                # Raised before `_idle` is looked at, so that whoever gives back now notifies.
-                self._waiting += 1
+                # Raised before `idle` is looked at, so that whoever gives back now notifies.
+                self.waiting += 1
                 try:
                     left = start + timeout - monotonic()
-                    free = bool(self._idle) or (left > 0 and self._freed.wait(left))
-                    return self._idle.pop()
+                    free = bool(self.idle) or (left > 0 and self._freed.wait(left))
+                    return self.idle.pop()
                 except IndexError:  # a quicker caller took it, or nothing came back
                     if not free:
                         raise self._exhausted(timeout) from None
                 finally:
-                    self._waiting -= 1
+                    self.waiting -= 1
             self._live += 1
         try:
             return self._make(start, timeout)

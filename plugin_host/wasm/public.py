@@ -15,7 +15,7 @@ from typing import TypeVar
 import wasmtime
 
 from .engine import TICK, Engine
-from .instance import MASKS, HostFunction, Instance, Limits, Linked, prelinked
+from .instance import MASKS, Call, HostFunction, Instance, Limits, Linked, prelinked
 from .traps import translate
 
 _T = TypeVar("_T")
@@ -61,13 +61,17 @@ class PublicInstance(Instance):
         finally:
             _current.instance = outer
 
-    def function(self, name: str) -> Callable[[int, float, float], int]:
+    def function(self, name: str) -> Call:
         function = self._exports.get(name)
         if not isinstance(function, wasmtime.Func):
             raise KeyError(name)
         store, takes = self._store, len(function.type(self._store).params)
 
-        def invoke(argument: int, start: float, timeout: float) -> int:
+        def invoke(
+            argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
+        ) -> int:
+            if data:
+                self.write(pointer, data)
             arguments = (argument,) * takes
             result = self.enter(lambda: function(store, *arguments), start, timeout)
             return result if isinstance(result, int) else 0

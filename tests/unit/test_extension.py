@@ -510,6 +510,33 @@ def test_plugins_are_matched_by_path_method_and_endpoint(make_app: MakeApp, fold
     assert ["x-pick" in r.headers for r in answers] == [True, False, False, False]
 
 
+@pytest.mark.parametrize("path", ["/admin", "//admin", "///admin", "admin"])
+def test_no_spelling_of_a_path_passes_a_plugin_by(
+    make_app: MakeApp, folder: Path, path: str
+) -> None:
+    """Whatever routes to the view is matched by the plugin that guards it."""
+    put(
+        folder, "gate", on_request(guests.edit(guests.ANSWER, b"", 403)), 'match={paths=["/admin"]}'
+    )
+    app, _ = make_app()
+    app.add_url_rule("/admin", view_func=lambda: "secret")
+    response = app.test_client().get("/", environ_overrides={"PATH_INFO": path})
+    assert response.status_code == 403
+
+
+def test_the_session_cookie_is_shown_to_response_hooks(make_app: MakeApp, folder: Path) -> None:
+    """A plugin sees what the client will get, cookies that are set last included."""
+    put(folder, "strip", on_response(guests.edit(guests.REMOVE_HEADER, b"Set-Cookie")))
+    app, _ = make_app(lambda app: app.config.update(SECRET_KEY="k"))
+
+    @app.get("/")
+    def view() -> str:
+        session["n"] = 1
+        return ""
+
+    assert "Set-Cookie" not in app.test_client().get("/").headers
+
+
 def test_error_pages_pass_through_response_hooks(make_app: MakeApp, folder: Path) -> None:
     """404 and 500 are responses too."""
     put(folder, "hello", guests.adding("x-hello", "1"))

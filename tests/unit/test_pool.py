@@ -51,7 +51,7 @@ def test_a_waiting_call_gets_the_instance_that_comes_back() -> None:
     got: list[int] = []
     waiter = threading.Thread(target=lambda: got.append(pool.acquire(monotonic(), 30)))
     waiter.start()
-    while not pool._waiting:
+    while not pool.waiting:
         pass
     pool.release(held)
     waiter.join(30)
