@@ -2,9 +2,6 @@
 
 Tests with a marker (``node``, ``browser``, …) skip themselves when their tool is missing. The
 variable names, with commas between, the markers whose tests must run: there a skip is a failure.
-
-This file's being here also puts the checkout on the path, for the tests of ``webapp`` and
-``benchmarks``, which are not installed.
 """
 
 from __future__ import annotations
