@@ -25,6 +25,8 @@ class RequestBody:
     :param limit: bytes; a longer body is left to the view unread, or re-joined.
     """
 
+    __slots__ = ("_body", "_environ", "_limit", "_request")
+
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
         self._environ: dict[str, Any] = request.environ
@@ -145,11 +147,11 @@ def replace(response: Response, data: bytes) -> None:
 def forget_cached(request: Request) -> None:
     """Drop what a request object has worked out from an environ that has been edited since."""
     cached = vars(request)
-    derived = _derived(type(request))
+    derived = _derived_names.get(type(request)) or _derived(type(request))
     if not derived.isdisjoint(cached):
         for name in derived & cached.keys():
             del cached[name]
-    request.query_string = request.environ.get("QUERY_STRING", "").encode("latin-1")
+    cached["query_string"] = request.environ.get("QUERY_STRING", "").encode("latin-1")
 
 
 _derived_names: dict[type, frozenset[str]] = {}
@@ -157,14 +159,11 @@ _derived_names: dict[type, frozenset[str]] = {}
 
 def _derived(kind: type[Request]) -> frozenset[str]:
     """Return the names under which a request class keeps what it derives from the environ."""
-    names = _derived_names.get(kind)
-    if names is None:
-        properties = (
-            name
-            for base in kind.__mro__
-            for name, value in vars(base).items()
-            if isinstance(value, cached_property)
-        )
-        names = frozenset((*properties, "_cached_data", "_cached_json", "_parsed_content_type"))
-        _derived_names[kind] = names
-    return names
+    properties = (
+        name
+        for base in kind.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, cached_property)
+    )
+    names = frozenset((*properties, "_cached_data", "_cached_json", "_parsed_content_type"))
+    return _derived_names.setdefault(kind, names)

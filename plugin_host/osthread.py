@@ -41,12 +41,39 @@ def _original(module: str, name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", getattr(sys.modules[module], name))
 
 
-def start(target: Callable[[], None], name: str) -> None:
+class Handle:
+    """A thread that was started here."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        self._target = target
+        self._done = allocate_lock()
+        self._done.acquire()
+        self._thread: threading.Thread | None = None
+        if is_gevent_patched():
+            _original("_thread", "start_new_thread")(self._run, ())
+        else:
+            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self._done.release()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended; return whether it has, within ``timeout`` seconds."""
+        if not self._done.acquire(True, timeout):
+            return False
+        self._done.release()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return True
+
+
+def start(target: Callable[[], None], name: str) -> Handle:
     """Run ``target`` in a new daemon thread that the operating system schedules."""
-    if is_gevent_patched():
-        _original("_thread", "start_new_thread")(target, ())
-    else:
-        threading.Thread(target=target, name=name, daemon=True).start()
+    return Handle(target, name)
 
 
 def sleep(seconds: float) -> None:

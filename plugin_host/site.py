@@ -16,6 +16,7 @@ from .errors import HookError
 from .host import dispatch
 from .host.dispatch import Exchange, Failed, Rerouted
 from .host.host import Host
+from .host.registry import UNDECIDED
 from .message import BODILESS, Answer
 
 EXTENSION = "plugin_host"
@@ -86,9 +87,10 @@ class Site:
         def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
             environ[key] = snapshot = host.snapshot
-            if not snapshot.may_match(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+            plan = snapshot.plan_early(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+            if plan is None:
                 return wsgi_app(environ, start_response)
-            environ[key] = exchange = Exchange(snapshot)
+            environ[key] = exchange = Exchange(snapshot, plan)
             token = current.set(exchange)
             try:
                 return _start(wsgi_app, environ, start_response)
@@ -125,13 +127,15 @@ class Site:
     def _travel(self, exchange: Exchange) -> Response | None:
         """Show a request to the plugins that match it, on its way in."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        endpoint, answer = current.endpoint, None
-        exchange.plan = plan = exchange.snapshot.plan(current.method, current.path, endpoint)
+        plan, answer = exchange.plan, None
+        if plan is UNDECIDED:
+            plan = exchange.snapshot.plan(current.method, current.path, current.endpoint)
+            exchange.plan = plan
         if plan is not None and plan.on_request:
             body = bodies.RequestBody(current, self._limit)
             try:
                 answer = exchange.on_request(
-                    current.environ, endpoint, current.view_args, body.read, body.replace
+                    current.environ, current.endpoint, current.view_args, body.read, body.replace
                 )
             except Rerouted:
                 raise _Restart from None

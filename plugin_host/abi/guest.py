@@ -14,6 +14,7 @@ VERSIONS = (VERSION,)
 FIRST_BUFFER = 4096
 
 _U32 = 0xFFFF_FFFF
+_INIT = "ph_init"
 
 
 class UnknownVersion(Exception):
@@ -76,10 +77,10 @@ class Guest:
         self._alloc = instance.function("ph_alloc")
         self._hooks = {name: instance.function(name) for name in hooks}
         self._reserve(max(FIRST_BUFFER, len(config)), start, timeout)
-        init = _optional(instance, "ph_init")
+        init = _optional(instance, _INIT)
         if init:
-            answer = self._exchange(init, config, start, timeout)
-            if answer is not None:
+            self._hooks[_INIT] = init
+            if self.call(_INIT, config, start, timeout) is not None:
                 raise BadResult(0, "ph_init returns 0 or an error")
 
     def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
@@ -90,13 +91,10 @@ class Guest:
         :raises GuestError: the guest declared an error; the guest stays usable.
         :raises HookError: anything else; the guest is spent.
         """
-        return self._exchange(self._hooks[hook], data, start, timeout)
-
-    def _exchange(self, function: Call, data: bytes, start: float, timeout: float) -> bytes | None:
         size = len(data)
         if size > self._capacity:
             self._reserve(size, start, timeout)
-        packed = function(size, start, timeout, data, self._pointer)
+        packed = self._hooks[hook](size, start, timeout, data, self._pointer)
         if not packed:
             return None
         pointer, length, is_error = unpack_result(packed)

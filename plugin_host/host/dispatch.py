@@ -19,7 +19,7 @@ from ..message import (
     apply_to_headers,
 )
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
-from .registry import Plan, Snapshot
+from .registry import UNDECIDED, Plan, Snapshot
 
 logger = logging.getLogger("plugin_host")
 
@@ -51,9 +51,10 @@ class Exchange:
 
     __slots__ = ("_contexts", "_done", "_request_id", "edited", "g", "plan", "snapshot")
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, plan: Plan | None = None) -> None:
         self.snapshot = snapshot
-        self.plan: Plan | None = None
+        #: The plugins to meet; UNDECIDED until the request is routed, if that matters.
+        self.plan = plan
         #: What plugins set on ``g`` for the view; None if nothing.
         self.g: dict[str, str] | None = None
         #: Whether a plugin has changed the environ.
@@ -118,6 +119,7 @@ class Exchange:
                 return edits.answer
             if edits.reroutes:
                 self._done = done.union(plugins[: plugins.index(plugin) + 1])
+                self.plan = UNDECIDED
                 raise Rerouted
         return None
 

@@ -14,6 +14,7 @@ from typing import Any
 from .. import osthread
 from ..config import Settings
 from ..errors import ConfigError, PluginLoadError
+from ..wasm.runtime import rest
 from .folder import FolderScanner
 from .loader import load
 from .plugin import Plugin
@@ -103,6 +104,8 @@ class Host:
             self._forgive(scan)
             if serving != self._serving:
                 self._publish(serving)
+        if initial:
+            rest()  # the trial instances had deadlines; no thread may outlive start-up
         return scan.seconds_left(time.monotonic())
 
     def reload(self, stem: str | None = None) -> None:

@@ -23,6 +23,10 @@ class Plan:
     on_response: tuple[Plugin, ...]
 
 
+#: Stands for a plan that depends on what the request routes to.
+UNDECIDED = Plan((), ())
+
+
 class Snapshot:
     """The plugins that serve from one reload to the next.
 
@@ -36,7 +40,7 @@ class Snapshot:
         self._http = tuple(p for p in self.plugins if {ON_REQUEST, ON_RESPONSE} & {*p.hooks})
         self._by_path = any(p.manifest.match.uses_path for p in self._http)
         self._plans: dict[tuple[str, str, str | None], Plan | None] = {}
-        self._candidates: dict[tuple[str, str], bool] = {}
+        self._early: dict[tuple[str, str], Plan | None] = {}
         hooks: dict[str, tuple[Plugin, ...]] = {}
         for plugin in self.plugins:
             for hook in plugin.hooks:
@@ -44,21 +48,27 @@ class Snapshot:
         #: The plugins that export a hook, by its name, in calling order.
         self.hooks = MappingProxyType(hooks)
 
-    def may_match(self, method: str, path: str) -> bool:
-        """Whether any plugin may match a request of which only this is known.
+    def plan_early(self, method: str, path: str) -> Plan | None:
+        """Return the plan for a request that is not routed yet; None if no plugin can match it.
 
         :param path: as WSGI has it, one character per byte.
+        :returns: `UNDECIDED` if it depends on the endpoint; ask `plan` when that is known.
         """
         if not self._http:
-            return False
+            return None
         key = (method, path if self._by_path else "")
         try:
-            return self._candidates[key]
+            return self._early[key]
         except KeyError:
             # As the framework's own request has it, or a plugin could be passed by.
             decoded = "/" + path.encode("latin-1").decode(errors="replace").lstrip("/")
-            match = any(p.manifest.match.may_match(method, decoded) for p in self._http)
-            return _remember(self._candidates, key, match)
+            return _remember(self._early, key, self._plan_early(method, decoded))
+
+    def _plan_early(self, method: str, path: str) -> Plan | None:
+        rules = [plugin.manifest.match for plugin in self._http]
+        if any(match.uses_endpoint for match in rules if match.may_match(method, path)):
+            return UNDECIDED
+        return self._make_plan(method, path, None)
 
     def plan(self, method: str, path: str, endpoint: str | None) -> Plan | None:
         """Return the plan for a request, or None if no plugin matches it."""

@@ -4,6 +4,9 @@ A guest checks the engine's *epoch* at every loop and function entry. The watchd
 epoch only when some call's deadline is due; each store's epoch callback then compares the clock
 with its own deadline, so a short deadline never ends a neighbour's call. Without calls it sleeps
 (docs/rationale.md, "Why a watchdog and not a ticker?").
+
+On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a call:
+it needs a tick *while the guest runs*, and a guest gets at least `GRACE` from when it is entered.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ from typing import Protocol
 
 from .. import osthread
 
-#: Seconds without a call after which the watchdog stops looking and waits for the next call.
+#: Seconds that a guest may run even if its deadline passed while its thread waited to enter it.
+GRACE = 0.002
+#: Seconds without a call after which the watchdog's thread ends, until the next call.
 IDLE_AFTER = 2.0
+THREAD_NAME = "plugin-host-watchdog"
 #: The longest and shortest pause between two looks, in seconds.
 LONGEST, SHORTEST = 0.05, 0.001
 
@@ -44,7 +50,9 @@ class Watchdog:
     """
 
     def __init__(self, tick: Callable[[], None], cadence: float | None = None) -> None:
-        self._tick = tick
+        self._advance = tick
+        #: How often the epoch has been advanced.
+        self.ticks = 0
         self._cadence = cadence
         self._watched: dict[int, weakref.ref[Watched]] = {}
         self._reset()
@@ -54,14 +62,15 @@ class Watchdog:
 
     def _reset(self) -> None:
         """Forget the thread: a forked child has none."""
-        #: When the watchdog looks next, absolute; infinite while it waits for a call.
+        #: When the watchdog looks next, absolute; infinite while there is no call to watch.
         self.next_look = math.inf
         self._pause = LONGEST
         self._next_tick = 0.0
         self._bell = osthread.allocate_lock()
         self._bell.acquire()
-        self._starting = osthread.allocate_lock()
-        self._started = False
+        self._turn = osthread.allocate_lock()  # guards _thread and _resting
+        self._thread: osthread.Handle | None = None
+        self._resting = False
 
     def watch(self, item: Watched) -> None:
         """Watch ``item`` for as long as it lives."""
@@ -72,18 +81,28 @@ class Watchdog:
         """Make sure that the watchdog looks no later than ``deadline`` (absolute)."""
         self._pause = max(SHORTEST, min(self._pause, deadline - monotonic()))
         self.next_look = min(self.next_look, deadline)
-        if not self._started:
-            self._start()
+        self._ring()
+        with self._turn:  # either the ring is seen by the thread, or its end is seen here
+            self._resting = False
+            if self._thread is None:
+                self._thread = osthread.start(self._run, THREAD_NAME)
+
+    def rest(self) -> None:
+        """End the thread, unless a call is under way: there should be none when a process forks.
+
+        The next call starts it again.
+        """
+        with self._turn:
+            thread, self._resting = self._thread, True
+        if thread is not None:
+            self._ring()
+            thread.join(1.0)
+
+    def _ring(self) -> None:
         try:
             self._bell.release()
         except RuntimeError:
             pass  # somebody else has just rung
-
-    def _start(self) -> None:
-        with self._starting:
-            if not self._started:
-                self._started = True
-                osthread.start(self._run, "plugin-host-watchdog")
 
     def _run(self) -> None:
         bell, active = self._bell, monotonic()
@@ -93,15 +112,19 @@ class Watchdog:
             now = monotonic()
             latest, due = self._survey(now)
             active = max(active, min(latest, now))
-            if now - active > IDLE_AFTER and due == math.inf:
-                self._pause = LONGEST
-                bell.acquire()
-                active = monotonic()
-                continue
+            if due == math.inf and (self._resting or now - active > IDLE_AFTER):
+                with self._turn:
+                    if not bell.acquire(False):
+                        self._pause, self._thread = LONGEST, None
+                        return
             self.next_look = look = min(now + self._pause, max(due, now + SHORTEST))
-            bell.acquire(timeout=max(0.0, look - now))
+            bell.acquire(True, max(0.0, look - now))
             # Shrunk by short deadlines; grows back when they have stopped coming.
             self._pause = min(LONGEST, self._pause * 1.1)
+
+    def _tick(self) -> None:
+        self.ticks += 1
+        self._advance()
 
     def _survey(self, now: float) -> tuple[float, float]:
         """Tick if needed; return the latest deadline set and the next one due."""

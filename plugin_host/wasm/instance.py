@@ -6,12 +6,13 @@ import abc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Protocol
 
 import wasmtime
 
 from ..errors import GuestTrap
-from .deadline import Watchdog
+from .deadline import GRACE, Watchdog
 from .engine import Engine
 
 
@@ -105,12 +106,23 @@ class Call(Protocol):
 class Instance(abc.ABC):
     """A live instance in a store of its own. One thread at a time; never used after a trap."""
 
-    __slots__ = ("__weakref__", "data", "deadline", "expired", "pending", "running", "watchdog")
+    __slots__ = (
+        "__weakref__",
+        "data",
+        "deadline",
+        "entered_at",
+        "expired",
+        "pending",
+        "running",
+        "watchdog",
+    )
 
     def __init__(self, engine: Engine) -> None:
         self.watchdog: Watchdog = engine.watchdog
         #: Absolute time by which the current or latest call must end.
         self.deadline = 0.0
+        #: The watchdog's tick at which the guest was entered.
+        self.entered_at = 0
         self.running = False
         #: Set by the epoch callback: the call ended because of its deadline.
         self.expired = False
@@ -156,9 +168,9 @@ class Instance(abc.ABC):
     @contextmanager
     def under(self, start: float, timeout: float) -> Iterator[None]:
         """Run a block that enters the guest under a deadline."""
-        self.deadline = start + timeout
-        self.running = True
+        self.deadline = max(start + timeout, monotonic() + GRACE)
         self.watchdog.look_by(self.deadline)
+        self.entered_at, self.running = self.watchdog.ticks, True
         try:
             yield
         finally:

@@ -52,3 +52,10 @@ def link(
         return kind(chosen, module, functions)
     except (wasmtime.WasmtimeError, wasmtime.Trap) as exc:
         raise ImportDenied(path, f"cannot be linked: {one_line(str(exc))}") from exc
+
+
+def rest() -> None:
+    """End the threads that watch deadlines, until the next call: a fork should find none."""
+    for fast in (True, False):
+        if engine.cache_info().currsize:
+            engine(fast).watchdog.rest()

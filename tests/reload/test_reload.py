@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -177,14 +179,23 @@ def test_a_request_keeps_the_snapshot_it_started_with(make_app: MakeApp, folder:
     assert answers == [("11", "1")]
 
 
-def test_init_app_starts_no_thread(make_app: MakeApp, folder: Path) -> None:
-    """Threads come with the first request, never before a fork."""
+def test_init_app_leaves_no_thread(folder: Path) -> None:
+    """In a new process nothing runs beside the main thread until the first request."""
     put(folder / "v.wat", version("1"))
-    before = threading.active_count()
-    app, _ = make_app(RELOAD=True)
-    assert threading.active_count() == before
-    app.test_client().get("/")
-    assert app.extensions["plugin_host"].status()["watcher"]["alive"]
+    script = f"""
+import threading
+from flask import Flask
+from plugin_host import PluginHost
+app = Flask("shop")
+app.config["PLUGIN_HOST_DIR"] = {str(folder)!r}
+PluginHost(app)
+assert app.extensions["plugin_host"].snapshot.plugins
+assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+app.test_client().get("/")
+assert app.extensions["plugin_host"].status()["watcher"]["alive"]
+assert len(threading.enumerate()) > 1
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
 
 
 def test_old_versions_leave_nothing_behind(site: Site, folder: Path) -> None:
