@@ -111,9 +111,7 @@ def _epoch(context: int, _data: int, delta: Any, kind: Any) -> int | None:
     """End the running call if it is overdue; otherwise look again at the next tick."""
     try:
         instance = _by_context[context]()
-        # Without a tick since the guest was entered, it is told of one that was under way then.
-        late = instance is not None and instance.watchdog.ticks != instance.entered_at
-        if instance is not None and late and monotonic() >= instance.deadline:
+        if instance is not None and _is_overdue(instance):
             instance.expired = True
             error: int = _api().error_new(b"deadline")
             return error
@@ -124,6 +122,18 @@ def _epoch(context: int, _data: int, delta: Any, kind: Any) -> int | None:
 
 
 _on_epoch = _EPOCH(_epoch)
+
+
+def _is_overdue(instance: FastInstance) -> bool:
+    """Whether the tick that stopped the guest came after its deadline.
+
+    What counts is when that tick was, not the time now: this thread may have waited for the GIL.
+    """
+    watchdog, told = instance.watchdog, instance.entered_at + 1
+    stopped_by_tick = watchdog.ticks >= told
+    instance.entered_at = watchdog.ticks
+    ticked_at = watchdog.ticked_at
+    return stopped_by_tick and ticked_at[told % len(ticked_at)] >= instance.deadline
 
 
 class FastInstance(Instance):

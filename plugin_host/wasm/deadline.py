@@ -6,7 +6,8 @@ with its own deadline, so a short deadline never ends a neighbour's call. Withou
 (docs/rationale.md, "Why a watchdog and not a ticker?").
 
 On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a call:
-it needs a tick *while the guest runs*, and a guest gets at least `GRACE` from when it is entered.
+a guest must have been stopped by a tick that came after its deadline, and it gets at least `GRACE`
+from when it is entered (docs/rationale.md, "Why does a wait for the GIL not end a call?").
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ class Watchdog:
 
     def __init__(self, tick: Callable[[], None], cadence: float | None = None) -> None:
         self._advance = tick
-        #: How often the epoch has been advanced.
+        #: How often the epoch has been advanced, and when: tick n at n modulo the length.
         self.ticks = 0
+        self.ticked_at = [0.0] * 1024
         self._cadence = cadence
         self._watched: dict[int, weakref.ref[Watched]] = {}
         self._reset()
@@ -123,7 +125,9 @@ class Watchdog:
             self._pause = min(LONGEST, self._pause * 1.1)
 
     def _tick(self) -> None:
-        self.ticks += 1
+        number = self.ticks + 1
+        self.ticked_at[number % len(self.ticked_at)] = monotonic()
+        self.ticks = number
         self._advance()
 
     def _survey(self, now: float) -> tuple[float, float]:

@@ -121,7 +121,7 @@ class Instance(abc.ABC):
         self.watchdog: Watchdog = engine.watchdog
         #: Absolute time by which the current or latest call must end.
         self.deadline = 0.0
-        #: The watchdog's tick at which the guest was entered.
+        #: The watchdog's latest tick when the guest was entered, or was last told of one.
         self.entered_at = 0
         self.running = False
         #: Set by the epoch callback: the call ended because of its deadline.

@@ -146,6 +146,18 @@ def test_an_endless_loop_misses_its_deadline_and_a_neighbour_is_untouched(make: 
     assert answers == [7]
 
 
+def test_a_guest_that_is_entered_late_may_still_answer(make: Make) -> None:
+    """A deadline that passed while the thread waited, and old ticks, do not end a quick call."""
+    linked = make("""(module (func (export "spin") (loop (br 0)))
+        (func (export "quick") (param i32) (result i64) (i64.const 5)))""")
+    guest = start(linked)
+    quick = guest.function("quick")
+    for _ in range(3):  # each leaves ticks behind
+        with pytest.raises(DeadlineExceeded):
+            call(start(linked), "spin", timeout=0.005)
+        assert quick(0, monotonic() - 10.0, 0.05) == 5
+
+
 def test_a_start_section_that_loops_misses_its_deadline(make: Make) -> None:
     """Instantiation runs under a deadline too."""
     linked = make("(module (func $s (loop (br 0))) (start $s))")
