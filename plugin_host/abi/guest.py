@@ -51,6 +51,7 @@ class Guest:
         "_pointer",
         "calls",
         "seconds",
+        "version",
     )
 
     def __init__(
@@ -71,9 +72,10 @@ class Guest:
         initialize = _optional(instance, "_initialize")
         if initialize:
             initialize(0, start, timeout)
-        version = instance.function("ph_abi_version")(0, start, timeout) & _U32
-        if version not in VERSIONS:
-            raise UnknownVersion(version)
+        #: The ABI version that the guest was built for.
+        self.version = instance.function("ph_abi_version")(0, start, timeout) & _U32
+        if self.version not in VERSIONS:
+            raise UnknownVersion(self.version)
         self._alloc = instance.function("ph_alloc")
         self._hooks = {name: instance.function(name) for name in hooks}
         self._reserve(max(FIRST_BUFFER, len(config)), start, timeout)

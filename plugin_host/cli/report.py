@@ -53,8 +53,8 @@ class Report:
         self.manifest: Manifest | None = None
         self.hooks: tuple[str, ...] = ()
         with contextlib.suppress(PluginLoadError):  # which is found again, in order, below
-            self.manifest = loader._manifest(candidate, self.wasm)
-            self.hooks = loader._hooks(candidate, self.info, self.manifest)
+            self.manifest = loader.read_manifest(candidate, self.wasm)
+            self.hooks = loader.find_hooks(candidate, self.info, self.manifest)
         self.ran = run
         self.abi: int | None = None
         self.error = self._run() if run else self._dry_run()
@@ -80,9 +80,9 @@ class Report:
         """Take the loader's steps up to the trial instance; return what is wrong."""
         candidate, settings, path = self.candidate, self.settings, self.candidate.module_path
         try:
-            loader._inspect(candidate, self.wasm)
-            manifest = loader._manifest(candidate, self.wasm)
-            loader._hooks(candidate, self.info, manifest)
+            loader.inspect_module(candidate, self.wasm)
+            manifest = loader.read_manifest(candidate, self.wasm)
+            loader.find_hooks(candidate, self.info, manifest)
             chosen = select(
                 path,
                 [(item.module, item.name) for item in self.info.imports],
@@ -165,7 +165,7 @@ class Report:
         }
 
     def _role(self, item: Export) -> Literal["hook", "unlisted", "abi"] | None:
-        if item.name == "memory" or item.name in (*loader._REQUIRED, *loader._OPTIONAL):
+        if item.name == "memory" or item.name in (*loader.REQUIRED, *loader.OPTIONAL):
             return "abi"
         if item.name in self.hooks:
             return "hook"

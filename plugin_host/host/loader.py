@@ -38,11 +38,12 @@ from .scan import Candidate
 MANIFEST_SECTION = "plugin_host.manifest"
 
 _HOOK_TYPE = FuncType(("i32",), ("i64",))
-_REQUIRED = {
+#: Exports that a guest must have, and those that must have this type if they are there.
+REQUIRED = {
     "ph_abi_version": FuncType((), ("i32",)),
     "ph_alloc": FuncType(("i32",), ("i32",)),
 }
-_OPTIONAL = {"ph_init": _HOOK_TYPE, "_initialize": FuncType((), ())}
+OPTIONAL = {"ph_init": _HOOK_TYPE, "_initialize": FuncType((), ())}
 
 
 def load(candidate: Candidate, settings: Settings) -> Plugin:
@@ -57,9 +58,9 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
     wasm = candidate.module
     if path.suffix == ".wat":
         wasm = wat_to_wasm(wasm, path)
-    info = _inspect(candidate, wasm)
-    manifest = _manifest(candidate, wasm)
-    hooks = _hooks(candidate, info, manifest)
+    info = inspect_module(candidate, wasm)
+    manifest = read_manifest(candidate, wasm)
+    hooks = find_hooks(candidate, info, manifest)
     logger = logging.getLogger(f"plugin_host.plugin.{manifest.name}")
     functions = select(
         path,
@@ -82,7 +83,7 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
         path=path,
         digest=candidate.digest,
         manifest=manifest,
-        abi=native.VERSIONS[-1],
+        abi=trial.version,
         hooks=hooks,
         timeout=limits.timeout,
         make=make,
@@ -92,7 +93,7 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
     )
 
 
-def _inspect(candidate: Candidate, wasm: bytes) -> ModuleInfo:
+def inspect_module(candidate: Candidate, wasm: bytes) -> ModuleInfo:
     """Read what the module says of itself, before anything is compiled."""
     path = candidate.module_path
     try:
@@ -104,15 +105,15 @@ def _inspect(candidate: Candidate, wasm: bytes) -> ModuleInfo:
     memory = info.export("memory")
     if memory is None or memory.kind != "memory":
         raise ExportError(path, "exports no memory", 'export the linear memory as "memory"')
-    for name, expected in _REQUIRED.items():
+    for name, expected in REQUIRED.items():
         _check_type(candidate, info, name, expected)
-    for name, expected in _OPTIONAL.items():
+    for name, expected in OPTIONAL.items():
         if info.export(name) is not None:
             _check_type(candidate, info, name, expected)
     return info
 
 
-def _manifest(candidate: Candidate, wasm: bytes) -> Manifest:
+def read_manifest(candidate: Candidate, wasm: bytes) -> Manifest:
     """Parse the manifest beside the module, else the one embedded in it, else the default."""
     path, text = candidate.module_path, None
     if candidate.manifest is not None and candidate.manifest_path is not None:
@@ -136,7 +137,7 @@ def _manifest(candidate: Candidate, wasm: bytes) -> Manifest:
     return manifest
 
 
-def _hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tuple[str, ...]:
+def find_hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tuple[str, ...]:
     """Return the plugin's hooks: those that the manifest lists, else every export that can be."""
     if manifest.hooks is not None:
         for name in manifest.hooks:

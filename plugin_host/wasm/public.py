@@ -48,7 +48,7 @@ class PublicInstance(Instance):
         """Call into the guest under a deadline, with errors translated."""
         # The next tick may come at once, so a call gets one more than its time needs.
         left = start + timeout - monotonic()
-        self._store.set_epoch_deadline(max(0, math.ceil(left / TICK)) + 1)
+        self._store.set_epoch_deadline(max(1, math.ceil(left / TICK)) + 1)
         outer, _current.instance = getattr(_current, "instance", None), self
         try:
             with self.under(start, timeout):
