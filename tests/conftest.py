@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from guests import MakeApp
 
 from plugin_host import PluginHost
 from plugin_host.wasm.engine import engine
@@ -71,9 +72,6 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "plugins"
     path.mkdir()
     return path
-
-
-MakeApp = Callable[..., tuple[Flask, PluginHost]]
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "public"])

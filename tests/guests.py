@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from flask import Flask
+
+from plugin_host import PluginHost
+
+#: The fixture ``make_app``: makes an app with a plugin host; keywords are ``PLUGIN_HOST_`` keys.
+MakeApp = Callable[..., tuple[Flask, PluginHost]]
 
 HEAP = 4096
 RESULT = 1024

@@ -13,8 +13,8 @@ from typing import Any
 import guests
 import pytest
 from flask import Flask, request
+from guests import MakeApp
 
-from conftest import MakeApp
 from plugin_host.host.host import Host
 
 PATIENCE = 20.0

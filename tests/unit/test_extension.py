@@ -11,7 +11,6 @@ from typing import Any
 import guests
 import msgspec
 import pytest
-from conftest import MakeApp
 from flask import (
     Blueprint,
     Flask,
@@ -23,6 +22,7 @@ from flask import (
     session,
     stream_with_context,
 )
+from guests import MakeApp
 
 from plugin_host import ConfigError, GuestError, HookError, PayloadError, PluginHost
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import guests
 import pytest
 import wasmtime
+from guests import MakeApp
 
-from conftest import MakeApp
 from plugin_host import (
     ConfigError,
     ExportError,
