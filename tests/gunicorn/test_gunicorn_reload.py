@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 
@@ -25,8 +24,6 @@ KINDS = [
 @pytest.fixture(scope="module")
 def site(kind: str, preload: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site under one kind of worker; each test deploys a plugin of its own."""
-    if kind == "gevent" and importlib.util.find_spec("gevent") is None:
-        pytest.skip("gevent is not installed")
     arguments = ["--worker-class", kind, *(["--preload"] if preload else [])]
     if kind == "gthread":
         arguments += ["--threads", "2"]
