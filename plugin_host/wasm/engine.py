@@ -6,6 +6,7 @@ with the parallel default (docs/rationale.md, "Why is compilation not parallel?"
 
 from __future__ import annotations
 
+import atexit
 import functools
 from pathlib import Path
 
@@ -46,6 +47,13 @@ class Engine:
         self.fast = fast
         self.raw = wasmtime.Engine(_config())
         self.watchdog = Watchdog(self.raw.increment_epoch, cadence=None if fast else TICK)
+        # wasmtime-py's own finaliser fails when it runs after its module has been torn down.
+        atexit.register(self._close)
+
+    def _close(self) -> None:
+        """Give the native engine back; what was made from it lives on."""
+        self.watchdog.rest()
+        self.raw.close()
 
     def compile(self, wasm: bytes, path: Path) -> wasmtime.Module:
         """Compile a binary core module; releases the GIL meanwhile.
