@@ -55,6 +55,7 @@ def refuse_skip(report: pytest.TestReport, markers: set[str], required: frozense
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that cannot run here."""
     for marker in item.iter_markers():
         if marker.name in TOOLS and (reason := missing(marker.name)):
             pytest.skip(reason)
@@ -62,6 +63,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, pytest.TestReport]:
+    """Fail a test that had to run and was skipped."""
     report: pytest.TestReport = yield
     refuse_skip(report, {marker.name for marker in item.iter_markers()}, REQUIRED)
     return report
