@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 from pathlib import Path
 
 import wasmtime
@@ -33,6 +34,14 @@ FEATURES: dict[str, bool] = {
     "wasm_wide_arithmetic": False,
     "wasm_custom_page_sizes": False,
     "wasm_stack_switching": False,
+}
+
+#: The engine's other options, by wasmtime's name.
+OPTIONS: dict[str, bool] = {
+    "parallel_compilation": False,
+    "epoch_interruption": True,
+    # Views over linear memory stay valid; growth is bounded by the limiter far below 4 GiB.
+    "memory_may_move": False,
 }
 
 
@@ -101,14 +110,25 @@ def one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+def settings() -> dict[str, bool]:
+    """Every option that is set in this process, by name: older releases lack the newest ones."""
+    return {
+        name: on for name, on in {**OPTIONS, **FEATURES}.items() if hasattr(wasmtime.Config, name)
+    }
+
+
+def fingerprint() -> str:
+    """What of the configuration goes into compiled code; the same for every engine of a process.
+
+    Code that was compiled under one fingerprint is not loaded under another.
+    """
+    # wasmtime reads this variable itself, and refuses modules compiled under its other setting.
+    details = os.environ.get("WASMTIME_BACKTRACE_DETAILS", "")
+    return f"{sorted(settings().items())} {details}"
+
+
 def _config() -> wasmtime.Config:
     config = wasmtime.Config()
-    config.parallel_compilation = False
-    config.epoch_interruption = True
-    for name, on in FEATURES.items():
-        if hasattr(wasmtime.Config, name):  # older releases lack the newest proposals
-            setattr(config, name, on)
-    if hasattr(wasmtime.Config, "memory_may_move"):
-        # Views over linear memory stay valid; growth is bounded by the limiter far below 4 GiB.
-        config.memory_may_move = False
+    for name, on in settings().items():
+        setattr(config, name, on)
     return config
