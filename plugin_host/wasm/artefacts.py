@@ -1,0 +1,224 @@
+"""Compiled modules in a private folder, each with proof that this installation wrote it.
+
+An artefact is machine code: to load it is to run it. The code is followed by an HMAC-SHA256 over
+its name and all of it, under a random key that lies in the same folder; nothing is handed out
+before that has been verified.
+
+*Threat model.* Defended against: damage (disk, truncation, half-written files), files of other
+installations and other engines, and every other user of the machine, who can neither write here
+nor read the key. Not defended against: who acts as the same user, or as root. They can read the
+key, and need not: they can write into this process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .filelock import remove_if_free
+from .privatefiles import SAFE, Unusable, not_private, read_or_make_key, write_whole
+
+MAC_SIZE = 32
+#: The time of last use is written at most this often, in seconds.
+TOUCH_EVERY = 3600
+#: Seconds after which a temporary file is a dead process's.
+ABANDONED = 3600
+
+_ARTEFACT = re.compile(r"(?P<version>[\w.+]+)-[0-9a-f]{64}\.cwasm")
+_LEFTOVER = re.compile(r"([\w.+]+-[0-9a-f]{64}\.cwasm|key)\.(lock|(?P<tmp>[0-9a-f]{16}\.tmp))")
+
+
+class Rejected(Exception):
+    """There is an artefact, but it must not be loaded; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A verified artefact, open: ``fd`` is the file whose content ``signed`` was."""
+
+    fd: int
+    signed: bytes
+
+    @property
+    def code(self) -> bytes:
+        """A copy of the compiled module."""
+        return self.signed[:-MAC_SIZE]
+
+    def is_at(self, path: str) -> bool:
+        """Whether a path leads to the very file that was verified."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(path))
+        except OSError:
+            return False
+
+
+class Artefacts:
+    """The folder of artefacts.
+
+    :param directory: is made with mode 0700, also again when it vanishes.
+    :param max_bytes: how much all artefacts may take.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        self.directory = directory
+        self.max_bytes = max_bytes
+
+    def ready(self) -> None:
+        """Make the folder, or check that it is private; done before each use.
+
+        :raises Unusable: it is somebody else's or open to others, or cannot be made.
+        """
+        try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.mkdir(self.directory, 0o700)
+            except FileExistsError:
+                pass
+            info = os.lstat(self.directory)
+        except OSError as exc:
+            raise Unusable(
+                f"{self.directory} cannot be made: {exc.strerror}; make it writable to this user"
+            ) from exc
+        if not stat.S_ISDIR(info.st_mode):
+            raise Unusable(f"{self.directory} is not a folder; name one that is no symlink")
+        if problem := not_private(info):
+            raise Unusable(
+                f"{self.directory} {problem}; give the cache a folder of its own with mode 0700"
+            )
+
+    @contextmanager
+    def verified(self, name: str) -> Iterator[Artefact | None]:
+        """Open and verify an artefact; None if there is none.
+
+        :raises Rejected: it is there, but is not what this installation wrote.
+        :raises Unusable: see `ready`.
+        """
+        self.ready()
+        try:
+            fd = os.open(self.directory / name, os.O_RDONLY | SAFE)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as exc:  # a symlink, a mode that shuts us out, a bad disk
+            raise Rejected(exc.strerror) from exc
+        try:
+            yield Artefact(fd, self._verify(fd, name))
+        finally:
+            os.close(fd)
+
+    def save(self, name: str, code: bytes | bytearray) -> None:
+        """Keep a compiled module, in place of any that is there, and prune.
+
+        The file appears whole or not at all, and a file that is mapped is never written to. It is
+        not synced: what a power failure damages will not pass verification.
+
+        :raises Unusable: see `ready`; or it is larger than ``max_bytes``.
+        :raises OSError: it cannot be written.
+        """
+        self.ready()
+        if len(code) + MAC_SIZE > self.max_bytes:
+            raise Unusable(
+                f"a compiled module of {len(code)} bytes is over the cache's limit of"
+                f" {self.max_bytes}; raise the limit"
+            )
+        mac = _mac(read_or_make_key(self.directory), name, code)
+        write_whole(self.directory / name, code, mac)
+        self.prune(keep=name)
+
+    def touch(self, artefact: Artefact, name: str) -> None:
+        """Note that an artefact is in use, for `prune`."""
+        try:
+            # Either way round: after the clock has stepped back, too.
+            if abs(time.time() - os.fstat(artefact.fd).st_mtime) > TOUCH_EVERY:
+                os.utime(self.directory / name)
+        except OSError:
+            pass  # a read-only cache serves as well
+
+    def total(self) -> int:
+        """Bytes of all artefacts; 0 if the folder cannot be read."""
+        return sum(size for *_, size in self._artefacts())
+
+    def prune(self, keep: str) -> None:
+        """Remove what nobody holds any more, then artefacts until all fit into ``max_bytes``.
+
+        Those of other wasmtime releases than ``keep``'s go first, then the least recently used.
+        A worker that maps a removed artefact keeps it: removing takes only the name away.
+        """
+        self._remove_leftovers()
+        version = keep.rpartition("-")[0]
+        found = sorted(self._artefacts(), key=lambda item: (item[0] == version, item[1]))
+        total = sum(size for *_, size in found)
+        for _, _, name, size in found:
+            if total <= self.max_bytes:
+                return
+            if name == keep:
+                continue
+            try:
+                os.unlink(self.directory / name)
+            except OSError:
+                continue  # pruned by another worker, or mapped on Windows
+            total -= size
+
+    def _artefacts(self) -> Iterator[tuple[str, float, str, int]]:
+        """Version, time of last use, name and size of each artefact."""
+        for entry in self._entries():
+            match = _ARTEFACT.fullmatch(entry.name)
+            try:
+                if match and entry.is_file(follow_symlinks=False):
+                    info = entry.stat(follow_symlinks=False)
+                    yield match["version"], info.st_mtime, entry.name, info.st_size
+            except OSError:
+                continue  # removed meanwhile
+
+    def _remove_leftovers(self) -> None:
+        """Remove the lock and temporary files of processes that were killed."""
+        for entry in self._entries():
+            match = _LEFTOVER.fullmatch(entry.name)
+            try:
+                if match and not match["tmp"]:
+                    remove_if_free(Path(entry.path))
+                elif match and abs(time.time() - entry.stat().st_mtime) > ABANDONED:
+                    os.unlink(entry.path)
+            except OSError:
+                continue  # removed meanwhile, or open on Windows
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.directory) as entries:
+                return list(entries)
+        except OSError:
+            return []
+
+    def _verify(self, fd: int, name: str) -> bytes:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise Rejected("it is not a regular file")
+        if problem := not_private(info):
+            raise Rejected(f"it {problem}")
+        if not MAC_SIZE < info.st_size <= self.max_bytes:
+            raise Rejected(f"it has {info.st_size} bytes")
+        try:
+            with open(fd, "rb", closefd=False) as file:
+                signed = file.read()
+        except OSError as exc:
+            raise Rejected(exc.strerror) from exc
+        code = memoryview(signed)[:-MAC_SIZE]
+        if not hmac.compare_digest(
+            _mac(read_or_make_key(self.directory), name, code), signed[-MAC_SIZE:]
+        ):
+            raise Rejected("it is not what was written")
+        return signed
+
+
+def _mac(key: bytes, name: str, code: bytes | bytearray | memoryview) -> bytes:
+    # The name is signed too: an artefact put in another's place is as wrong as an altered one.
+    mac = hmac.new(key, name.encode() + b"\0", "sha256")
+    mac.update(code)
+    return mac.digest()
