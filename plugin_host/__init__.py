@@ -22,6 +22,7 @@ from .errors import (
     PluginHostError,
     PluginLoadError,
     PoolExhausted,
+    SelfTestFailed,
 )
 from .extension import PluginHost
 from .site import HookFailed
@@ -45,4 +46,5 @@ __all__ = [
     "PluginHostError",
     "PluginLoadError",
     "PoolExhausted",
+    "SelfTestFailed",
 ]

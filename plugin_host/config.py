@@ -132,6 +132,10 @@ def _parse_folder(value: Any) -> Path:
     return Path(text)
 
 
+def _parse_data_dir(value: Any) -> Path | None:
+    return None if value is None or value == "" else _parse_folder(value)
+
+
 def _parse_capabilities(value: Any) -> frozenset[str]:
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
@@ -208,6 +212,25 @@ KEYS: Final = (
     _count("MAX_MODULE_SIZE", 32 * MIB, 8, GIB, "bytes", "Size of a plugin's file."),
     _count("MAX_BODY", MIB, 0, GIB, "bytes", "Size of a body that is passed to plugins."),
     _count("MAX_RESULT", 4 * MIB, 4 * KIB, GIB, "bytes", "Size of what a hook may return."),
+    Key(
+        "DATA_DIR",
+        None,
+        "a path, absolute or relative to the app's root_path, or '' for none",
+        "What the workers of a machine share; default: plugin_host in the app's instance folder.",
+        _parse_data_dir,
+    ),
+    _count("MAX_CACHE", 256 * MIB, 0, 1 << 40, "bytes", "Size of the cache of compiled modules."),
+    _count("KEEP_VERSIONS", 5, 1, 100, "a number", "Good versions kept of each plugin."),
+    _count(
+        "PROBATION_FAILURES",
+        5,
+        0,
+        1_000_000,
+        "a number",
+        "Failures on probation after which the version before returns; 0 is off.",
+    ),
+    _count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
+    _seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
     _flag("FAST_CALL", True, "Call guests without the overhead of wasmtime's public API."),
     Key(
         "GRANTS",
@@ -236,12 +259,25 @@ class Settings:
     max_module_size: int
     max_body: int
     max_result: int
+    data_dir: Path | None
+    max_cache: int
+    keep_versions: int
+    probation_failures: int
+    probation_calls: int
+    probation_seconds: float
     fast_call: bool
     grants: Grants
 
     @classmethod
-    def from_mapping(cls, config: Mapping[str, Any], root_path: str | Path) -> Settings:
-        """Read every ``PLUGIN_HOST_*`` key of ``config``; `dir` comes out absolute.
+    def from_mapping(
+        cls,
+        config: Mapping[str, Any],
+        root_path: str | Path,
+        instance_path: str | Path | None = None,
+    ) -> Settings:
+        """Read every ``PLUGIN_HOST_*`` key of ``config``; paths come out absolute.
+
+        :param instance_path: where the data directory is by default; None is nowhere.
 
         Text that can only mean one thing (``"true"``, ``"50"``, ``"log,clock"``) is accepted, since
         values may come from the environment. The file system is not touched.
@@ -250,7 +286,12 @@ class Settings:
         """
         _reject_unknown(config)
         values = {key.field: key.read(config) for key in KEYS}
-        values["dir"] = Path(root_path).absolute() / values["dir"]
+        root = Path(root_path).absolute()
+        values["dir"] = root / values["dir"]
+        if values["data_dir"] is not None:
+            values["data_dir"] = root / values["data_dir"]
+        elif config.get(PREFIX + "DATA_DIR") is None and instance_path is not None:
+            values["data_dir"] = Path(instance_path).absolute() / "plugin_host"
         return cls(**values)
 
     def granted(self, plugin_name: str) -> frozenset[str]:

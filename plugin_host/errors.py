@@ -10,7 +10,8 @@
     │   ├── ModuleError          not WebAssembly, a component, invalid, or too large to compile
     │   ├── ImportDenied         imports something unknown or not granted
     │   ├── ExportError          lacks an export, or one has the wrong type or ABI version
-    │   └── InitError            the trial instance failed: start, `_initialize`, `ph_init`, …
+    │   ├── InitError            the trial instance failed: start, `_initialize`, `ph_init`, …
+    │   └── SelfTestFailed       it starts, but does not do what it says of itself that it does
     └── HookError                one call of one hook failed; names plugin and hook
         ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
         ├── DeadlineExceeded     the guest missed its deadline
@@ -73,6 +74,10 @@ class ExportError(PluginLoadError):
 
 class InitError(PluginLoadError):
     """The trial instance failed before any hook was called."""
+
+
+class SelfTestFailed(PluginLoadError):
+    """The plugin's own test failed: ``ph_selftest``, or a recorded call of its manifest."""
 
 
 class HookError(PluginHostError):

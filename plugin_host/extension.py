@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
+from blinker import Namespace
 from flask import Flask, current_app, has_request_context, request
 from flask.logging import default_handler, has_level_handler
 
@@ -15,8 +19,12 @@ from .errors import ConfigError
 from .hookspec import HookSpec
 from .host import dispatch
 from .host.dispatch import Exchange
-from .host.host import Host
+from .host.host import Change, Host
 from .site import EXTENSION, Site, pinned_key
+
+#: Sent with the app as sender, in the thread that reloads, after what serves has changed in this
+#: process; ``changes`` is a tuple of `Change`.
+plugins_changed = Namespace().signal("plugins-changed")
 
 _Default = TypeVar("_Default", bound=Callable[..., Any])
 
@@ -45,7 +53,8 @@ class PluginHost:
             raise ConfigError(
                 f"the app {app.name!r} has a plugin host already; call init_app once per app"
             )
-        host = Host(Settings.from_mapping(app.config, app.root_path))
+        settings = Settings.from_mapping(app.config, app.root_path, app.instance_path)
+        host = Host(settings, _announcer(app))
         _show_log()
         if host.settings.enabled:
             host.reconcile(initial=True)
@@ -115,9 +124,36 @@ class PluginHost:
         """
         return {**_host().status(), "hookspecs": sorted(self._specs)}
 
+    def fleet(self) -> list[dict[str, Any]]:
+        """Return the states of all workers of this machine that serve this app, JSON-able.
+
+        Each has ``pid``, ``since``, ``published_at`` (Unix times) and ``status``, as `status` gave
+        it there at most some seconds ago. Workers that died are not in it. Without a data
+        directory there is only this process.
+        """
+        host = _host()
+        if host.depot is None:
+            now = time.time()
+            return [
+                {"pid": os.getpid(), "since": None, "published_at": now, "status": host.status()}
+            ]
+        return [dataclasses.asdict(worker) for worker in host.depot.workers()]
+
     def reload(self) -> None:
         """Load all plugins of this process afresh, changed or not."""
         _host().reload()
+
+
+def _announcer(app: Flask) -> Callable[[tuple[Change, ...]], None]:
+    """Return what sends `plugins_changed` for an app, without keeping the app alive."""
+    reference = weakref.ref(app)
+
+    def announce(changes: tuple[Change, ...]) -> None:
+        sender = reference()
+        if sender is not None:
+            plugins_changed.send(sender, changes=changes)
+
+    return announce
 
 
 def _show_log() -> None:

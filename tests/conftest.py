@@ -91,6 +91,7 @@ def make_app(folder: Path) -> Iterator[MakeApp]:
         app = Flask("shop")
         app.testing = True
         app.config.update(PLUGIN_HOST_DIR=str(folder), PLUGIN_HOST_RELOAD=False)
+        app.config["PLUGIN_HOST_DATA_DIR"] = str(folder.parent / "data")
         app.config["PLUGIN_HOST_FAST_CALL"] = os.environ.get(FAST_CALL, "1")
         app.config.update({f"PLUGIN_HOST_{key}": value for key, value in config.items()})
         if prepare:

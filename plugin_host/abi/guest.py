@@ -15,6 +15,8 @@ FIRST_BUFFER = 4096
 
 _U32 = 0xFFFF_FFFF
 _INIT = "ph_init"
+#: The optional export that `Guest.selftest` calls.
+SELFTEST = "ph_selftest"
 
 
 class UnknownVersion(Exception):
@@ -107,6 +109,17 @@ class Guest:
                 0, f"the result's length is {length}, at most {self._max_result} bytes are allowed"
             )
         return self._take(pointer, length)
+
+    def selftest(self, start: float, timeout: float) -> None:
+        """Call `ph_selftest`; whatever comes of it, the guest must not be used again.
+
+        :param start: and ``timeout``: the deadline is their sum, in seconds.
+        :raises HookError: the test failed, or was not carried out.
+        :raises KeyError: the guest does not export it.
+        """
+        self._hooks[SELFTEST] = self._instance.function(SELFTEST)
+        if self.call(SELFTEST, b"", start, timeout) is not None:
+            raise BadResult(0, f"{SELFTEST} returns 0 or an error")
 
     def _take(self, pointer: int, length: int) -> bytes:
         """Copy a result out of the guest's memory."""

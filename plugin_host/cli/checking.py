@@ -129,8 +129,8 @@ def check(
     """Say whether plugins would load, and if not, why.
 
     Each FILE is loaded exactly as the site would load it, with the manifest NAME.toml beside it:
-    read, compiled, linked against what the configuration grants, and started once. Without FILE,
-    every plugin of the folder is, and no two of them may have one name.
+    read, compiled, linked against what the configuration grants, started, and put to its own tests.
+    Without FILE, every plugin of the folder is, and no two of them may have one name.
     """
     if files and directory:
         raise click.UsageError("give either FILE or --dir, not both", ctx)

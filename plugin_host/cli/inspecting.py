@@ -46,7 +46,7 @@ def inspect(ctx: click.Context, file: Path, no_run: bool, as_json: bool) -> None
     """Show what FILE is, wants and offers.
 
     That is its size and digests, memory, manifest, imports, exports and sections; and whether it
-    would load, for which it is started once, under PLUGIN_HOST_INIT_TIMEOUT.
+    would load, for which it is started and its own tests are run, under PLUGIN_HOST_INIT_TIMEOUT.
     """
     found = find_configuration(ctx, app_needed=False)
     try:
@@ -145,6 +145,8 @@ def _manifest(values: dict[str, Any]) -> Iterator[tuple[Cell, Cell]]:
             yield "abi", "whatever the module says" if value is None else str(value)
         elif key == "config_schema":
             yield "config schema", "none" if value is None else "fits the config"
+        elif key == "selftest":
+            yield "recorded calls", str(value or "none")
         else:
             yield key.replace("_", " "), _plain(value)
 

@@ -209,6 +209,7 @@ class Report:
             "oversize_body": manifest.oversize_body,
             "config": dict(manifest.config),
             "config_schema": manifest.config_schema,
+            "selftest": len(manifest.selftest),
         }
 
 

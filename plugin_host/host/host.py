@@ -1,4 +1,4 @@
-"""One app's plugins in one process: the folder, what it was last seen to hold, and what serves."""
+"""One app's plugins in one process: the folder, what operators decided, and what serves."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .. import osthread
 from ..config import Settings
-from ..errors import ConfigError, PluginLoadError
+from ..errors import ConfigError, PluginHostError, PluginLoadError
 from ..wasm.runtime import rest
+from . import status
+from .control import Control, Quarantine, quarantine
+from .depot import Depot, open_depot
 from .folder import FolderScanner
-from .loader import load
+from .loader import load, plugin_name
 from .plugin import Plugin
+from .probation import Probation
 from .registry import Snapshot
 from .scan import Candidate, Scan
+from .status import Refusal
 from .watcher import Watcher
 
 logger = logging.getLogger("plugin_host")
 
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a plugin's newest files do not serve."""
-
-    error: PluginLoadError
-    at: float
-    digest: str | None
+#: Seconds between two publications of this worker's state while nothing else happens.
+PUBLISH_INTERVAL = 1.0
 
 
 class NameTaken(PluginLoadError):
@@ -46,24 +45,47 @@ class NameTaken(PluginLoadError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One plugin's change at a swap; digests are None where nothing served or serves."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
 class Host:
-    """Keeps `snapshot` in step with the plugins folder.
+    """Keeps `snapshot` in step with the plugins folder and with what operators decided.
 
     `reconcile` is called once at start-up, and then by the watcher's thread, which `watch` starts
     (never before a fork: the first request does).
 
+    :param on_change: called after each swap of the snapshot, with the changes.
     :raises ConfigError: the folder is missing (and is not to be created) or is not a folder.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_change: Callable[[tuple[Change, ...]], None] | None = None,
+    ) -> None:
         _check_folder(settings)
         self.settings = settings
         #: What serves now; replaced as a whole, never changed.
         self.snapshot = Snapshot()
+        #: What is shared with the other workers of the machine; None if there is no place for it.
+        self.depot = open_depot(settings) if settings.enabled else None
+        self._on_change = on_change
         self._scanner = FolderScanner(settings.dir, max_module_size=settings.max_module_size)
-        self._serving: dict[str, Plugin] = {}  # by stem; guarded by _lock
-        self._refused: dict[str, Refusal] = {}  # by stem; guarded by _lock
-        self._lock = osthread.allocate_lock()
+        self._lock = osthread.allocate_lock()  # guards all that follows, and reconciling
+        self._control = Control()  # as last followed
+        self._names: dict[str, str] = {}  # plugins' names by stem
+        self._serving: dict[str, Plugin] = {}  # by stem
+        self._refused: dict[str, Refusal] = {}  # by stem
+        self._disabled: dict[str, str] = {}  # plugins' names by stem
+        self._afresh: set[str] = set()  # stems to load again although nothing changed
+        self._probation: dict[str, Probation] = {}  # by stem
+        self._published = 0.0
         self._watcher = Watcher(
             settings.dir,
             self.reconcile,
@@ -84,56 +106,102 @@ class Host:
         self._lock = osthread.allocate_lock()
 
     def close(self) -> None:
-        """Stop watching; the plugins go on serving."""
+        """Stop watching, and disappear from the fleet; the plugins go on serving."""
         self._watcher.stop()
+        if self.depot is not None:
+            self.depot.beacon.close()
 
     def reconcile(self, *, initial: bool = False) -> float | None:
-        """Load what changed in the folder and swap the snapshot, once.
+        """Load what changed in the folder or was decided, and swap the snapshot, once.
 
+        :param initial: at start-up: load at once what is whole, and announce nothing.
         :returns: seconds after which to look again without any event, or None.
         """
         with self._lock:
+            if self._follow_control() and not initial:
+                logger.info("plugins: following generation %d", self._control.generation)
             scan = self._scanner.scan(initial=initial)
             serving = dict(self._serving)
             for stem in scan.removed:
                 self._remove(stem, serving)
             for candidate in scan.candidates:
-                self._take(candidate, serving)
+                self._take(candidate, serving, background=not initial)
             for problem in scan.errors:
                 self._refuse(problem.stem, problem.error, None)
             self._forgive(scan)
-            if serving != self._serving:
-                self._publish(serving)
+            changes = self._publish(serving) if serving != self._serving else ()
+            judged = self._judge()
+            if not initial:
+                self._announce(bool(changes))
         if initial:
             rest()  # the trial instances had deadlines; no thread may outlive start-up
-        return scan.seconds_left(time.monotonic())
+        if changes and self._on_change is not None:
+            self._on_change(changes)
+        return 0.0 if judged else scan.seconds_left(time.monotonic())
 
-    def reload(self, stem: str | None = None) -> None:
-        """Load one plugin's files, or everyone's, again, changed or not."""
+    def reload(self) -> None:
+        """Load everyone's files again, changed or not, in this process."""
         with self._lock:
-            self._scanner.forget(stem)
+            self._afresh.update(self._names)
+            self._scanner.forget()
         self.reconcile(initial=True)
 
-    def _take(self, candidate: Candidate, serving: dict[str, Plugin]) -> None:
-        """Load a candidate into ``serving``, or say why not and leave the good one there."""
-        stem, old = candidate.stem, serving.get(candidate.stem)
-        if old is not None and old.digest == candidate.digest and old.path == candidate.module_path:
+    def _follow_control(self) -> bool:
+        """Have the plugins looked at again of which something else was decided."""
+        if self.depot is None:
+            return False
+        old, new = self._control, self.depot.control.read()
+        if new.generation == old.generation:
+            return False
+        self._control = new
+        for stem, name in self._names.items():
+            again = old.reloads_of(name) != new.reloads_of(name)
+            if again:
+                self._afresh.add(stem)
+            if again or _decided(old, name) != _decided(new, name):
+                self._scanner.forget(stem)
+        return True
+
+    def _take(self, candidate: Candidate, serving: dict[str, Plugin], background: bool) -> None:
+        """Load what is to serve for these files, or say why not and leave the good one there."""
+        stem = candidate.stem
+        self._disabled.pop(stem, None)
+        try:
+            name = self._names[stem] = plugin_name(candidate)
+            if name in self._control.disabled:
+                self._disable(stem, name, serving)
+                return
+            chosen = self._choose(candidate, name)
+            self._load(chosen, serving, background)
+        except PluginLoadError as exc:
+            self._names.setdefault(stem, stem.lower())
+            self._refuse(stem, exc, candidate.digest)
+            if stem not in serving:
+                self._fall_back(candidate, serving)
+
+    def _load(self, chosen: Candidate, serving: dict[str, Plugin], background: bool) -> None:
+        """Load a version into ``serving``, unless it serves already."""
+        stem, old = chosen.stem, serving.get(chosen.stem)
+        same = old is not None and old.digest == chosen.digest and old.path == chosen.module_path
+        if same and stem not in self._afresh:
             self._refused.pop(stem, None)  # a bad version was replaced by the one that serves
             return
         began = time.monotonic()
         try:
-            plugin = load(candidate, self.settings)
-            _check_name(plugin, stem, serving)
-        except PluginLoadError as exc:
-            self._refuse(stem, exc, candidate.digest)
-            return
+            cache = self.depot.cache if self.depot else None
+            plugin = load(chosen, self.settings, cache, background)
+        except PluginLoadError:
+            raise
         except Exception as exc:
-            logger.exception("%s: cannot be loaded", candidate.module_path.name)
+            logger.exception("%s: cannot be loaded", chosen.module_path.name)
             reason = f"cannot be loaded: {type(exc).__name__}: {exc}"
-            self._refuse(stem, PluginLoadError(candidate.module_path, reason), candidate.digest)
-            return
+            raise PluginLoadError(chosen.module_path, reason) from exc
+        _check_name(plugin, stem, serving)
         serving[stem] = plugin
+        self._afresh.discard(stem)
         self._refused.pop(stem, None)
+        if self.depot is not None:
+            self.depot.versions.put(chosen, plugin.name, plugin.version)
         logger.info(
             "plugin %s %s (%.12s): %s from %s in %.0f ms",
             plugin.name,
@@ -143,6 +211,70 @@ class Host:
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
+
+    def _choose(self, candidate: Candidate, name: str) -> Candidate:
+        """Return the version that is to serve: the folder's, unless something else was decided.
+
+        :raises PluginLoadError: what was decided cannot be followed.
+        """
+        pin = self._control.pins.get(name)
+        if pin is not None and pin != candidate.digest:
+            return self._kept(candidate, name, pin, f"is pinned to {pin:.12}")
+        bad = self._control.quarantined.get(candidate.digest)
+        if bad is None:
+            return candidate
+        why = f"{candidate.digest:.12} is quarantined ({bad.reason})"
+        if bad.replaced_by is None:
+            raise PluginLoadError(candidate.module_path, why, "deploy a different file")
+        return self._kept(candidate, name, bad.replaced_by, why)
+
+    def _kept(self, candidate: Candidate, name: str, digest: str, why: str) -> Candidate:
+        kept = self.depot.versions.get(digest, name) if self.depot else None
+        if kept is None:
+            raise PluginLoadError(
+                candidate.module_path,
+                f"{why}, and the version {digest:.12} is not kept",
+                "deploy that version's file, or lift the decision with flask plugins unpin",
+            )
+        # Under the stem of the files it stands for, whatever it was called when it was kept.
+        path = candidate.module_path.with_suffix(kept.module_path.suffix)
+        kept = replace(kept, stem=candidate.stem, module_path=path)
+        if plugin_name(kept) != name:
+            raise PluginLoadError(
+                path, f"{why}, and {digest:.12} was called otherwise", "rename it"
+            )
+        return kept
+
+    def _fall_back(self, candidate: Candidate, serving: dict[str, Plugin]) -> None:
+        """With nothing serving and a bad file, serve the last version that was good."""
+        stem, name = candidate.stem, self._names.get(candidate.stem)
+        if self.depot is None or name is None:
+            return
+        bad = {candidate.digest, *self._control.quarantined}
+        last = self.depot.versions.previous(name, candidate.digest, bad)
+        refusal = self._refused.get(stem)
+        if last is None:
+            return
+        try:
+            kept = self._kept(candidate, name, last.digest, "its file is bad")
+            self._load(kept, serving, background=False)
+        except PluginLoadError as exc:
+            logger.error("plugin %s: its last good version does not load either: %s", name, exc)
+            return
+        if refusal is not None:
+            self._refused[stem] = refusal  # still true: the newest file does not serve
+        logger.warning(
+            "plugin %s: the newest file is bad; %s (%.12s), the last good version, serves",
+            name,
+            last.version,
+            last.digest,
+        )
+
+    def _disable(self, stem: str, name: str, serving: dict[str, Plugin]) -> None:
+        self._disabled[stem] = name
+        self._refused.pop(stem, None)
+        if serving.pop(stem, None) is not None:
+            logger.info("plugin %s: unloaded, it is disabled", name)
 
     def _refuse(self, stem: str, error: PluginLoadError, digest: str | None) -> None:
         known = self._refused.get(stem)
@@ -157,6 +289,8 @@ class Host:
 
     def _remove(self, stem: str, serving: dict[str, Plugin]) -> None:
         self._refused.pop(stem, None)
+        self._disabled.pop(stem, None)
+        self._names.pop(stem, None)
         plugin = serving.pop(stem, None)
         if plugin is not None:
             logger.info("plugin %s %s: unloaded, its file is gone", plugin.name, plugin.version)
@@ -169,70 +303,111 @@ class Host:
             if gone or (refusal.digest is None and stem not in failing):
                 del self._refused[stem]
 
-    def _publish(self, serving: dict[str, Plugin]) -> None:
+    def _publish(self, serving: dict[str, Plugin]) -> tuple[Change, ...]:
+        """Swap the snapshot: the one place where what serves changes."""
         names = {plugin.name for plugin in serving.values()}
         for stem, refusal in self._refused.items():
             if isinstance(refusal.error, NameTaken) and refusal.error.name not in names:
                 self._scanner.forget(stem)  # its name is free now
-        self._serving = serving
+        before, self._serving = self._serving, serving
+        self._begin_probation(before)
         self.snapshot = Snapshot(serving.values(), self.snapshot.generation + 1)
+        old = {plugin.name: plugin.digest for plugin in before.values()}
+        new = {plugin.name: plugin.digest for plugin in serving.values()}
+        return tuple(
+            Change(name, old.get(name), new.get(name))
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        )
+
+    def _begin_probation(self, before: dict[str, Plugin]) -> None:
+        for stem in list(self._probation):
+            if self._serving.get(stem) is not self._probation[stem].plugin:
+                del self._probation[stem]
+        if self.settings.probation_failures == 0 or self.depot is None:
+            return
+        for stem, plugin in self._serving.items():
+            old = before.get(stem)
+            replaced = old is not None and old is not plugin and old.digest != plugin.digest
+            if old is None or not replaced or plugin.name in self._control.pins:
+                continue
+            if old.digest in self._control.quarantined:
+                continue  # this is the way back
+            self._probation[stem] = Probation.of(plugin, old)
+            plugin.on_fault = self._watcher.wake
+
+    def _judge(self) -> bool:
+        """Return whether a version on probation has failed: all workers go back then."""
+        if not self._probation or self.depot is None:
+            return False
+        workers, failed = self.depot.workers(), False
+        for stem, probation in list(self._probation.items()):
+            plugin = probation.plugin
+            reason = probation.verdict(self.settings, workers, os.getpid())
+            if reason is None:
+                continue
+            del self._probation[stem]
+            plugin.on_fault = None
+            if reason:
+                self._roll_back(self.depot, plugin, probation.before, reason)
+                failed = True
+        return failed
+
+    def _roll_back(self, depot: Depot, plugin: Plugin, before: Plugin, reason: str) -> None:
+        entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before.digest)
+        try:
+            depot.control.update(
+                lambda control: quarantine(control, plugin.digest, entry), "probation"
+            )
+        except PluginHostError as exc:
+            logger.error("plugin %s cannot be rolled back: %s", plugin.name, exc)
+            return
+        logger.error(
+            "plugin %s %s (%.12s): rolled back to %s (%.12s) in all workers: %s",
+            plugin.name,
+            plugin.version,
+            plugin.digest,
+            before.version,
+            before.digest,
+            reason,
+        )
+
+    def _announce(self, changed: bool) -> None:
+        """Let the other workers and the command line see this worker's state."""
+        if self.depot is None:
+            return
+        now = time.monotonic()
+        if changed or self._probation or now - self._published >= PUBLISH_INTERVAL:
+            self._published = now
+            self.depot.beacon.publish(self.status())
+        if changed:
+            keep = {plugin.digest for plugin in self._serving.values()}
+            self.depot.versions.prune({*keep, *self._control.pins.values()})
 
     def status(self) -> dict[str, Any]:
         """Return what serves in this process and what does not, JSON-able; times are Unix times."""
         snapshot, refused = self.snapshot, dict(self._refused)
         stems = {plugin.name: stem for stem, plugin in self._serving.items()}
         plugins = [
-            _describe(plugin, refused.pop(stems.get(plugin.name, ""), None))
+            status.serving(plugin, refused.pop(stems.get(plugin.name, ""), None))
             for plugin in snapshot.plugins
         ]
+        plugins += [status.failed(stem, refusal) for stem, refusal in sorted(refused.items())]
+        plugins += [status.disabled(name, stem) for stem, name in sorted(self._disabled.items())]
         return {
             "pid": os.getpid(),
             "dir": str(self.settings.dir),
             "generation": snapshot.generation,
-            "plugins": plugins
-            + [_describe_refused(stem, r) for stem, r in sorted(refused.items())],
+            "control_generation": self._control.generation,
+            "plugins": plugins,
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
 
 
-def _describe(plugin: Plugin, refusal: Refusal | None) -> dict[str, Any]:
-    totals = plugin.totals()
-    return {
-        "name": plugin.name,
-        "version": plugin.version,
-        "description": plugin.manifest.description,
-        "file": plugin.path.name,
-        "digest": plugin.digest,
-        "abi": plugin.abi,
-        "hooks": list(plugin.hooks),
-        "order": plugin.manifest.order,
-        "state": "serving",
-        "loaded_at": plugin.loaded_at,
-        "load_error": str(refusal.error) if refusal else None,
-        **totals,
-    }
-
-
-def _describe_refused(stem: str, refusal: Refusal) -> dict[str, Any]:
-    return {
-        "name": stem,
-        "version": None,
-        "description": "",
-        "file": refusal.error.path.name,
-        "digest": refusal.digest,
-        "abi": None,
-        "hooks": [],
-        "order": None,
-        "state": "failed",
-        "loaded_at": None,
-        "load_error": str(refusal.error),
-        "calls": 0,
-        "errors": 0,
-        "seconds": 0.0,
-        "instances": 0,
-        "last_error": str(refusal.error),
-        "last_error_at": refusal.at,
-    }
+def _decided(control: Control, name: str) -> tuple[object, ...]:
+    """Return all that was decided of one plugin, for comparing."""
+    bad = {d: q.replaced_by for d, q in control.quarantined.items() if q.name == name}
+    return name in control.disabled, control.pins.get(name), bad
 
 
 def _check_name(plugin: Plugin, stem: str, serving: dict[str, Plugin]) -> None:

@@ -28,11 +28,13 @@ from ..errors import (
 from ..hookspec import HOOK_NAME
 from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
+from ..wasm.cache import CompileCache
 from ..wasm.engine import wat_to_wasm
 from ..wasm.instance import Limits
 from ..wasm.runtime import choose_engine, link
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 from .scan import Candidate
+from .selftest import SelfTests
 
 #: The custom section that may hold the manifest.
 MANIFEST_SECTION = "plugin_host.manifest"
@@ -43,21 +45,31 @@ REQUIRED = {
     "ph_abi_version": FuncType((), ("i32",)),
     "ph_alloc": FuncType(("i32",), ("i32",)),
 }
-OPTIONAL = {"ph_init": _HOOK_TYPE, "_initialize": FuncType((), ())}
+OPTIONAL = {
+    "ph_init": _HOOK_TYPE,
+    native.SELFTEST: _HOOK_TYPE,
+    "_initialize": FuncType((), ()),
+}
 
 
-def load(candidate: Candidate, settings: Settings) -> Plugin:
+def load(
+    candidate: Candidate,
+    settings: Settings,
+    cache: CompileCache | None = None,
+    background: bool = False,
+) -> Plugin:
     """Verify a candidate completely and return the plugin.
 
+    :param cache: where compiled code is kept; None compiles.
+    :param background: compile at low priority, because requests are being served.
+
     The module is checked, compiled and linked, and a trial instance is made under
-    ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call.
+    ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call. What the plugin
+    has of tests of its own must pass, on other instances.
 
     :raises PluginLoadError: with the file, the reason and the remedy.
     """
-    path = candidate.module_path
-    wasm = candidate.module
-    if path.suffix == ".wat":
-        wasm = wat_to_wasm(wasm, path)
+    path, wasm = candidate.module_path, _binary(candidate)
     info = inspect_module(candidate, wasm)
     manifest = read_manifest(candidate, wasm)
     hooks = find_hooks(candidate, info, manifest)
@@ -70,15 +82,21 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
         logger,
     )
     engine = choose_engine(settings.fast_call)
-    linked = link(engine, engine.compile(wasm, path), functions, path)
+    if cache is None:
+        module = engine.compile(wasm, path)
+    else:
+        module = cache.compile(engine, wasm, path, background)
+    linked = link(engine, module, functions, path)
     limits = effective_limits(manifest, settings)
-    caps, config = Limits(memory=limits.memory), manifest.config_json()
+    caps, own = Limits(memory=limits.memory), manifest.config_json()
 
-    def make(start: float, timeout: float) -> Guest:
+    def make(start: float, timeout: float, config: bytes = own) -> Guest:
         instance = linked.instance(caps, start, timeout)
         return Guest(instance, hooks, config, settings.max_result, start, timeout)
 
     trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
+    tests = SelfTests(candidate, manifest, hooks, make, settings)
+    tests.run(exported=info.export(native.SELFTEST) is not None)
     return Plugin(
         path=path,
         digest=candidate.digest,
@@ -91,6 +109,23 @@ def load(candidate: Candidate, settings: Settings) -> Plugin:
         size=settings.max_instances,
         max_result=settings.max_result,
     )
+
+
+def plugin_name(candidate: Candidate) -> str:
+    """Return the name that the candidate's manifest gives it, without loading it.
+
+    :raises PluginLoadError: the text, the sections or the manifest are wrong.
+    """
+    try:
+        return read_manifest(candidate, _binary(candidate)).name
+    except BinaryError:  # loading it will say what is wrong
+        return candidate.stem.lower()
+
+
+def _binary(candidate: Candidate) -> bytes:
+    if candidate.module_path.suffix == ".wat":
+        return wat_to_wasm(candidate.module, candidate.module_path)
+    return candidate.module
 
 
 def inspect_module(candidate: Candidate, wasm: bytes) -> ModuleInfo:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .. import osthread
 from ..abi.guest import Guest, is_spent
 from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
-from ..errors import HookError
+from ..errors import GuestError, HookError, PoolExhausted
 from ..manifest import Manifest
 from ..wasm.pool import Pool
 
@@ -28,6 +28,8 @@ class Counters:
 
     calls: int = 0
     errors: int = 0
+    #: The errors that are the plugin's fault: traps, deadlines, malformed results.
+    faults: int = 0
     seconds: float = 0.0
     last_error: str | None = None
     last_error_at: float | None = None
@@ -71,6 +73,8 @@ class Plugin:
         self.loaded_at = time.time()
         self.logger = logging.getLogger(f"plugin_host.plugin.{self.name}")
         self.counters = Counters()
+        #: Called after a fault, while somebody wants to know.
+        self.on_fault: Callable[[], None] | None = None
         self._make = make
         self._guests = {trial}  # guarded by counters.lock
         self._pool = Pool(self._new_guest, size)
@@ -119,6 +123,7 @@ class Plugin:
             return {
                 "calls": counters.calls + sum(guest.calls for guest in self._guests),
                 "errors": counters.errors,
+                "faults": counters.faults,
                 "seconds": counters.seconds + sum(guest.seconds for guest in self._guests),
                 "instances": len(self._guests),
                 "last_error": counters.last_error,
@@ -135,19 +140,21 @@ class Plugin:
         counters = self.counters
         if isinstance(exc, HookError):
             exc.named(self.name, hook)
+        fault = not isinstance(exc, GuestError | PoolExhausted)
         usable = guest is not None and isinstance(exc, HookError) and not is_spent(exc)
         with counters.lock:
             counters.calls += 1
             counters.errors += 1
+            counters.faults += fault
             counters.seconds += monotonic() - start
             counters.last_error, counters.last_error_at = str(exc), time.time()
             if guest is not None and not usable:
                 self._guests.discard(guest)
                 counters.calls += guest.calls
                 counters.seconds += guest.seconds
-        if guest is None:
-            return
-        if usable:
+        if guest is not None and usable:
             self._pool.release(guest)
-        else:
+        elif guest is not None:
             self._pool.discard()
+        if fault and self.on_fault is not None:
+            self.on_fault()

@@ -1,7 +1,7 @@
 """A plugin's manifest: TOML text, checked in full before anything uses it.
 
-``document`` declares the keys, ``table`` reads them, ``needs`` and ``matching`` hold what two of
-them mean, ``schema`` checks the plugin's config, and ``parse`` puts it all together.
+``document`` declares the keys, ``table`` reads them, ``needs``, ``matching`` and ``selftest`` hold
+what three of them mean, ``schema`` checks the plugin's config, and ``parse`` puts it all together.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from .document import MANIFEST_KEYS
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds
 from .parse import Limits, Manifest, Policy, effective_limits, parse_manifest
+from .selftest import BusinessTest, RequestTest, ResponseTest, SelfTest
 
 __all__ = [
     "MANIFEST_KEYS",
+    "BusinessTest",
     "Limits",
     "Manifest",
     "Match",
     "Policy",
     "RequestNeeds",
+    "RequestTest",
     "ResponseNeeds",
+    "ResponseTest",
     "Rule",
+    "SelfTest",
     "effective_limits",
     "parse_manifest",
 ]

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from ..config import CAPABILITIES
 from ..hookspec import HOOK_NAME
+from .selftest import STRUCTS as SELFTESTS
 from .table import documented
 
 #: Letters of either case are accepted and folded to lower case: names are compared in grants and
@@ -114,7 +115,12 @@ class Document(msgspec.Struct, frozen=True):
     capabilities: Capabilities | None = None
     on_failure: OnFailure = msgspec.field(default_factory=dict)
     oversize_body: Oversize = "omit"
+    selftest: OneOrMoreTables = msgspec.field(default_factory=list)
 
 
 #: Every key that a manifest can hold, dotted, with what it may be.
-MANIFEST_KEYS: Final = (*documented(Document), *documented(MatchTable, "match."))
+MANIFEST_KEYS: Final = (
+    *documented(Document),
+    *documented(MatchTable, "match."),
+    *{key: what for kind in SELFTESTS for key, what in documented(kind, "selftest.")}.items(),
+)

@@ -17,6 +17,7 @@ from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
 from .schema import check_config, check_json
+from .selftest import SelfTest, read_selftests
 from .table import BadKey, read_table
 
 #: The longest manifest, in bytes.
@@ -42,6 +43,7 @@ class Manifest:
     :param memory: the plugin's own limit of linear memory in bytes; None is the host's.
     :param capabilities: what the plugin asks for; None is whatever it imports.
     :param on_failure: one policy for all hooks, or those of some hooks.
+    :param selftest: calls that must come out as recorded before the plugin serves.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Manifest:
     capabilities: frozenset[str] | None = None
     on_failure: Policy | Mapping[str, Policy] = field(default_factory=dict)
     oversize_body: Literal["omit", "reject"] = "omit"
+    selftest: tuple[SelfTest, ...] = ()
 
     def failure_policy(self, hook: str) -> Policy:
         """Return what happens when ``hook`` fails: ``fail`` answers 503, ``skip`` goes on."""
@@ -67,9 +70,13 @@ class Manifest:
             return self.on_failure
         return self.on_failure.get(hook, "fail" if hook == "on_request" else "skip")
 
-    def config_json(self) -> bytes:
-        """Return what ``ph_init`` gets: the same bytes for the same config."""
-        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    def config_json(self, config: Mapping[str, Any] | None = None) -> bytes:
+        """Return what ``ph_init`` gets: the same bytes for the same config.
+
+        :param config: one to be used in place of the plugin's own.
+        """
+        value = self.config if config is None else config
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode()
 
 
@@ -151,6 +158,7 @@ def _build(document: Document, stem: str) -> Manifest:
         capabilities=_capabilities(document.capabilities),
         on_failure=_on_failure(document.on_failure, hooks),
         oversize_body=document.oversize_body,
+        selftest=read_selftests(document.selftest, hooks, document.config_schema),
     )
 
 

@@ -38,9 +38,10 @@ def check_json(value: Any, key: str) -> None:
         raise BadKey.value(key, value, "what JSON can hold; write dates and times as text")
 
 
-def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], key: str = "config") -> None:
     """Check the config against the schema; nothing is fetched from anywhere.
 
+    :param key: what the config is called in messages.
     :raises BadKey: if the schema is none, or the config does not fit it.
     """
     # Imported when first needed: it takes a tenth of a second, and many sites have no schema.
@@ -63,7 +64,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
             reason, "allowed: a JSON Schema (draft 2020-12) that needs no other"
         ) from wrong
     if isinstance(error, ValidationError):
-        raise _bad_config(error)
+        raise _bad_config(error, key)
 
 
 def _short(message: str) -> str:
@@ -77,7 +78,7 @@ def _bad_schema(error: Any) -> BadKey:
     )
 
 
-def _bad_config(error: Any) -> BadKey:
+def _bad_config(error: Any, key: str) -> BadKey:
     rule = dotted(_SCHEMA_KEY, list(error.absolute_schema_path))
-    bad = BadKey.value(dotted("config", list(error.absolute_path)), error.instance, "")
+    bad = BadKey.value(dotted(key, list(error.absolute_path)), error.instance, "")
     return BadKey(bad.reason, f"{rule} does not allow it: {_short(error.message)}")

@@ -17,7 +17,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from .filelock import remove_if_free
 from .privatefiles import SAFE, Unusable, not_private, read_or_make_key, write_whole
 
 MAC_SIZE = 32
+#: Bytes that are read at once.
+PIECE = 1 << 18
 #: The time of last use is written at most this often, in seconds.
 TOUCH_EVERY = 3600
 #: Seconds after which a temporary file is a dead process's.
@@ -41,18 +43,47 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A verified artefact, open: ``fd`` is the file whose content ``signed`` was."""
+    """An open artefact, of ``size`` bytes of code and its proof."""
 
     fd: int
-    signed: bytes
+    size: int
+    name: str
+    key: bytes
 
-    @property
-    def code(self) -> bytes:
-        """A copy of the compiled module."""
-        return self.signed[:-MAC_SIZE]
+    def verify(self, take: Callable[[memoryview], object] = len) -> None:
+        """Read all of it and compare it with its proof.
+
+        :param take: is given each piece of the code, before the proof has been seen.
+        :raises Rejected: it is not what this installation wrote under this name.
+        """
+        mac = start_mac(self.key, self.name)
+        # Through one small buffer: a large one would stay with the process when it is freed.
+        piece = memoryview(bytearray(PIECE))
+        left = self.size
+        try:
+            with open(self.fd, "rb", buffering=0, closefd=False) as file:
+                file.seek(0)
+                while left and (count := file.readinto(piece[:left])):
+                    mac.update(piece[:count])
+                    take(piece[:count])
+                    left -= count
+                proof = file.read(MAC_SIZE)
+        except OSError as exc:
+            raise Rejected(exc.strerror) from exc
+        if left or not hmac.compare_digest(mac.digest(), proof or b""):
+            raise Rejected("it is not what was written")
+
+    def code(self) -> bytearray:
+        """A verified copy of the compiled module.
+
+        :raises Rejected: see `verify`.
+        """
+        code = bytearray()
+        self.verify(code.extend)
+        return code
 
     def is_at(self, path: str) -> bool:
-        """Whether a path leads to the very file that was verified."""
+        """Whether a path leads to this very file."""
         try:
             return os.path.samestat(os.fstat(self.fd), os.stat(path))
         except OSError:
@@ -109,7 +140,7 @@ class Artefacts:
         except OSError as exc:  # a symlink, a mode that shuts us out, a bad disk
             raise Rejected(exc.strerror) from exc
         try:
-            yield Artefact(fd, self._verify(fd, name))
+            yield self._check(fd, name)
         finally:
             os.close(fd)
 
@@ -128,8 +159,9 @@ class Artefacts:
                 f"a compiled module of {len(code)} bytes is over the cache's limit of"
                 f" {self.max_bytes}; raise the limit"
             )
-        mac = _mac(read_or_make_key(self.directory), name, code)
-        write_whole(self.directory / name, code, mac)
+        mac = start_mac(read_or_make_key(self.directory), name)
+        mac.update(code)
+        write_whole(self.directory / name, code, mac.digest())
         self.prune(keep=name)
 
     def touch(self, artefact: Artefact, name: str) -> None:
@@ -196,7 +228,7 @@ class Artefacts:
         except OSError:
             return []
 
-    def _verify(self, fd: int, name: str) -> bytes:
+    def _check(self, fd: int, name: str) -> Artefact:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise Rejected("it is not a regular file")
@@ -204,21 +236,13 @@ class Artefacts:
             raise Rejected(f"it {problem}")
         if not MAC_SIZE < info.st_size <= self.max_bytes:
             raise Rejected(f"it has {info.st_size} bytes")
-        try:
-            with open(fd, "rb", closefd=False) as file:
-                signed = file.read()
-        except OSError as exc:
-            raise Rejected(exc.strerror) from exc
-        code = memoryview(signed)[:-MAC_SIZE]
-        if not hmac.compare_digest(
-            _mac(read_or_make_key(self.directory), name, code), signed[-MAC_SIZE:]
-        ):
-            raise Rejected("it is not what was written")
-        return signed
+        key = read_or_make_key(self.directory)
+        artefact = Artefact(fd, info.st_size - MAC_SIZE, name, key)
+        artefact.verify()
+        return artefact
 
 
-def _mac(key: bytes, name: str, code: bytes | bytearray | memoryview) -> bytes:
+def start_mac(key: bytes, name: str) -> hmac.HMAC:
+    """The proof of an artefact, up to its code."""
     # The name is signed too: an artefact put in another's place is as wrong as an altered one.
-    mac = hmac.new(key, name.encode() + b"\0", "sha256")
-    mac.update(code)
-    return mac.digest()
+    return hmac.new(key, name.encode() + b"\0", "sha256")

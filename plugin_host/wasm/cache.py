@@ -207,10 +207,15 @@ def artefact_name(wasm: bytes) -> str:
     It begins with wasmtime's version, by which `Artefacts.prune` goes.
     """
     digest = hashlib.sha256()
-    for part in (wasm, fingerprint().encode(), _machine().encode()):
+    for part in (wasm, _release().encode(), fingerprint().encode(), _machine().encode()):
         digest.update(hashlib.sha256(part).digest())
-    version = re.sub(r"[^\w.+]", "_", importlib.metadata.version("wasmtime"))
-    return f"{version}-{digest.hexdigest()}.cwasm"
+    return f"{_release()}-{digest.hexdigest()}.cwasm"
+
+
+@functools.cache
+def _release() -> str:
+    """wasmtime's version, as a part of a file name."""
+    return re.sub(r"[^\w.+]", "_", importlib.metadata.version("wasmtime"))
 
 
 @functools.cache
@@ -229,7 +234,7 @@ def _machine() -> str:
 def _load(engine: Engine, artefact: Artefact) -> wasmtime.Module:
     """Map what was verified.
 
-    :raises Rejected: wasmtime refuses it.
+    :raises Rejected: wasmtime refuses it, or it has changed since.
     """
     # The open file itself is mapped: nothing can take its place between verifying and mapping.
     path = f"/proc/self/fd/{artefact.fd}"
@@ -239,7 +244,7 @@ def _load(engine: Engine, artefact: Artefact) -> wasmtime.Module:
         except wasmtime.WasmtimeError:
             pass  # a file system mounted noexec; or the artefact is refused, below too
     try:
-        return wasmtime.Module.deserialize(engine.raw, artefact.code)
+        return wasmtime.Module.deserialize(engine.raw, artefact.code())
     except wasmtime.WasmtimeError as exc:
         raise Rejected("wasmtime refuses it: " + str(exc).partition("\n")[0]) from exc
 
