@@ -34,9 +34,30 @@ def test_defaults() -> None:
         max_module_size=32 * MIB,
         max_body=MIB,
         max_result=4 * MIB,
+        data_dir=None,
+        max_cache=256 * MIB,
+        keep_versions=5,
+        probation_failures=5,
+        probation_calls=200,
+        probation_seconds=30.0,
         fast_call=True,
         grants=(("*", frozenset({"log", "clock", "random"})),),
     )
+
+
+def test_the_data_directory_is_in_the_instance_folder_unless_said_otherwise() -> None:
+    """Absent: below the instance folder; a path: below the root; empty: nowhere."""
+    folders = [
+        Settings.from_mapping(config, ROOT, "/srv/instance").data_dir
+        for config in (
+            {},
+            {"PLUGIN_HOST_DATA_DIR": "shared"},
+            {"PLUGIN_HOST_DATA_DIR": "/var/data"},
+            {"PLUGIN_HOST_DATA_DIR": ""},
+        )
+    ]
+    instance = Path("/srv/instance/plugin_host").absolute()
+    assert folders == [instance, ROOT / "shared", Path("/var/data").absolute(), None]
 
 
 def test_table_and_settings_agree() -> None:
