@@ -146,7 +146,7 @@ def _manifest(values: dict[str, Any]) -> Iterator[tuple[Cell, Cell]]:
         elif key == "config_schema":
             yield "config schema", "none" if value is None else "fits the config"
         elif key == "selftest":
-            yield "recorded calls", str(value or "none")
+            yield "self-tests", str(value or "none")
         else:
             yield key.replace("_", " "), _plain(value)
 

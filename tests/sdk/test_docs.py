@@ -58,7 +58,7 @@ def test_every_member(file: str) -> None:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(4))
 def test_assemblyscript(
     build: Any, tmp_path: Path, folder: Path, make_app: Any, index: int
 ) -> None:
@@ -66,7 +66,7 @@ def test_assemblyscript(
     source = tmp_path / "index.ts"
     source.write_text(blocks("ts")[index])
     (folder / "example.wasm").write_bytes(build.compile_source(source))
-    assert len(blocks("ts")) == 3
+    assert len(blocks("ts")) == 4
     loads(make_app)
 
 

@@ -240,6 +240,7 @@ def test_inspect_tells_all(folder: Path, run: Run) -> None:
                 "oversize_body": "omit",
                 "config": {"rate": 3},
                 "config_schema": None,
+                "selftest": 0,
             },
         },
         "imports": [
