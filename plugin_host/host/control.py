@@ -35,7 +35,6 @@ _MAX_REASON: Final = 500
 _DIGEST: Final = r"^[0-9a-f]{64}\Z"
 #: A file that changed so recently could change again without a new time stamp.
 _RACY: Final = 2.0
-
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Digest = Annotated[str, msgspec.Meta(pattern=_DIGEST)]
 
@@ -238,6 +237,7 @@ class ControlFile:
                 self._datadir.write(self.path, [_encode(new)], durable=True)
             except OSError as error:
                 raise unusable(self.path, "written", error) from error
+            self._good, self._complaint = (None, new), None
         what = "; ".join(describe(old, new))
         audit_log.info("%s: %s (generation %d)", _actor(by), what, new.generation)
         return new
