@@ -112,7 +112,7 @@ class PluginHost:
         host.watch()
         pinned = request.environ.get(pinned_key(host)) if has_request_context() else None
         exchange = pinned if isinstance(pinned, Exchange) else None
-        snapshot = exchange.snapshot if exchange else (pinned or host.snapshot)
+        snapshot = exchange.snapshot if exchange else (pinned or host.snapshot.for_request(None))
         timeout = host.settings.timeout if spec.timeout is None else spec.timeout
         return dispatch.call_hook(snapshot, spec, payload, timeout, exchange)
 

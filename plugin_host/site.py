@@ -86,7 +86,7 @@ class Site:
 
         def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
-            environ[key] = snapshot = host.snapshot
+            environ[key] = snapshot = host.snapshot.for_request(environ)
             plan = snapshot.plan_early(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
             if plan is None:
                 return wsgi_app(environ, start_response)

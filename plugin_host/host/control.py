@@ -56,12 +56,21 @@ class Quarantine(msgspec.Struct, frozen=True):
     replaced_by: str | None = None
 
 
+class RolloutState(msgspec.Struct, frozen=True):
+    """A rollout that has begun: of which digest, beside which, at which Unix time."""
+
+    digest: str
+    before: str
+    since: float
+
+
 class Control(msgspec.Struct, frozen=True):
     """What all workers follow.
 
     ``generation`` differs whenever anything else does; ``disabled`` are plugins' names; ``pins``
     maps a name to the one digest that may serve; ``quarantined`` are digests; ``reloads`` counts,
-    by name or `EVERY`, how often to load again what has not changed. A digest is never pinned
+    by name or `EVERY`, how often to load again what has not changed; ``rollouts`` are the latest
+    begun, by name. A digest is never pinned
     and quarantined at once.
     """
 
@@ -70,6 +79,7 @@ class Control(msgspec.Struct, frozen=True):
     pins: Mapping[str, _Digest] = {}
     quarantined: Mapping[_Digest, Quarantine] = {}
     reloads: Mapping[str, _Count] = {}
+    rollouts: Mapping[str, RolloutState] = {}
 
     def reloads_of(self, name: str) -> int:
         """Return a number that differs when this plugin is to be loaded again."""
@@ -150,6 +160,14 @@ def release(control: Control, digest: str) -> Control:
     return msgspec.structs.replace(control, quarantined=left)
 
 
+def begin_rollout(control: Control, name: str, state: RolloutState) -> Control:
+    """Note when a digest's rollout began; if it has begun already, that stays."""
+    known = control.rollouts.get(name)
+    if known is not None and known.digest == state.digest:
+        return control
+    return msgspec.structs.replace(control, rollouts={**control.rollouts, name: state})
+
+
 def request_reload(control: Control, name: str = EVERY, known: _Known = None) -> Control:
     """Let every running worker load a plugin, or all of them, again."""
     if name != EVERY:
@@ -168,6 +186,11 @@ def describe(old: Control, new: Control) -> list[str]:
         *(f"pinned {n} to {pins[n]:.12}" for n in sorted(pins) if old.pins.get(n) != pins[n]),
         *(f"unpinned {name}" for name in sorted(old.pins.keys() - pins.keys())),
         *(f"quarantined {q.name} {q.version!a} ({d:.12}): {q.reason!a}" for d, q in fresh.items()),
+        *(
+            f"began the rollout of {n} {r.digest:.12}"
+            for n, r in sorted(new.rollouts.items())
+            if old.rollouts.get(n) != r
+        ),
         *(f"released {d:.12}" for d in sorted(old.quarantined.keys() - new.quarantined.keys())),
         *(
             "requested a reload of " + ("every plugin" if n == EVERY else n)

@@ -16,13 +16,13 @@ from ..config import Settings
 from ..errors import ConfigError, PluginHostError, PluginLoadError
 from ..wasm.runtime import rest
 from . import status
-from .control import Control, Quarantine, quarantine
+from .control import Control, Quarantine, RolloutState, begin_rollout, describe, quarantine
 from .depot import Depot, open_depot
 from .folder import FolderScanner
 from .loader import load, plugin_name
 from .plugin import Plugin
 from .probation import Probation
-from .registry import Snapshot
+from .registry import Canary, Snapshot
 from .scan import Candidate, Scan
 from .status import Refusal
 from .watcher import Watcher
@@ -85,6 +85,7 @@ class Host:
         self._disabled: dict[str, str] = {}  # plugins' names by stem
         self._afresh: set[str] = set()  # stems to load again although nothing changed
         self._probation: dict[str, Probation] = {}  # by stem
+        self._canaries: dict[str, Canary] = {}  # by stem
         self._published = 0.0
         self._watcher = Watcher(
             settings.dir,
@@ -118,8 +119,11 @@ class Host:
         :returns: seconds after which to look again without any event, or None.
         """
         with self._lock:
-            if self._follow_control() and not initial:
-                logger.info("plugins: following generation %d", self._control.generation)
+            before = self._control
+            followed = self._follow_control()
+            if followed and not initial:
+                what = "; ".join(describe(before, self._control)) or "another replacement"
+                logger.info("plugins: following generation %d: %s", self._control.generation, what)
             scan = self._scanner.scan(initial=initial)
             serving = dict(self._serving)
             for stem in scan.removed:
@@ -129,10 +133,12 @@ class Host:
             for problem in scan.errors:
                 self._refuse(problem.stem, problem.error, None)
             self._forgive(scan)
-            changes = self._publish(serving) if serving != self._serving else ()
+            self._promote(serving)
+            swapped = self._differs(serving)
+            changes = self._publish(serving) if swapped else ()
             judged = self._judge()
             if not initial:
-                self._announce(bool(changes))
+                self._announce(swapped or followed)
         if initial:
             rest()  # the trial instances had deadlines; no thread may outlive start-up
         if changes and self._on_change is not None:
@@ -182,10 +188,14 @@ class Host:
     def _load(self, chosen: Candidate, serving: dict[str, Plugin], background: bool) -> None:
         """Load a version into ``serving``, unless it serves already."""
         stem, old = chosen.stem, serving.get(chosen.stem)
-        same = old is not None and old.digest == chosen.digest and old.path == chosen.module_path
-        if same and stem not in self._afresh:
-            self._refused.pop(stem, None)  # a bad version was replaced by the one that serves
-            return
+        canary = self._canaries.get(stem)
+        if stem not in self._afresh:
+            if old is not None and _is(old, chosen):
+                self._refused.pop(stem, None)  # a bad version was replaced by the one that serves
+                self._canaries.pop(stem, None)
+                return
+            if canary is not None and _is(canary.plugin, chosen):
+                return
         began = time.monotonic()
         try:
             cache = self.depot.cache if self.depot else None
@@ -197,7 +207,9 @@ class Host:
             reason = f"cannot be loaded: {type(exc).__name__}: {exc}"
             raise PluginLoadError(chosen.module_path, reason) from exc
         _check_name(plugin, stem, serving)
-        serving[stem] = plugin
+        self._canaries.pop(stem, None)
+        if not self._begin_rollout(chosen, plugin, serving):
+            serving[stem] = plugin
         self._afresh.discard(stem)
         self._refused.pop(stem, None)
         if self.depot is not None:
@@ -211,6 +223,56 @@ class Host:
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
+
+    def _begin_rollout(self, chosen: Candidate, plugin: Plugin, serving: dict[str, Plugin]) -> bool:
+        """Let a new version serve a share at first, if its manifest wants that; whether it does.
+
+        Also goes on with a rollout that was under way when this process started.
+        """
+        rollout, depot, stem = plugin.manifest.rollout, self.depot, chosen.stem
+        control = self._control
+        if rollout is None or depot is None or plugin.name in self._control.pins:
+            return False
+        old = serving.get(stem)
+        if old is not None and old.digest != plugin.digest:
+            state = RolloutState(plugin.digest, old.digest, time.time())
+            try:
+                control = depot.control.update(
+                    lambda control: begin_rollout(control, plugin.name, state), "rollout"
+                )
+            except PluginHostError as exc:
+                logger.error("plugin %s: no rollout by share: %s", plugin.name, exc)
+                return False
+        known = control.rollouts.get(plugin.name)
+        if known is None or known.digest != plugin.digest:
+            return False
+        until = known.since + rollout.seconds
+        if until <= time.time():
+            return False
+        if old is None:
+            kept = self._kept(chosen, plugin.name, known.before, "its rollout is under way")
+            serving[stem] = load(kept, self.settings, depot.cache)
+        self._canaries[stem] = Canary(plugin, rollout, until)
+        return True
+
+    def _promote(self, serving: dict[str, Plugin]) -> None:
+        """Let the versions serve all whose rollout has come to its end."""
+        for stem, canary in list(self._canaries.items()):
+            if stem not in serving:
+                del self._canaries[stem]
+            elif canary.until <= time.time():
+                del self._canaries[stem]
+                serving[stem] = plugin = canary.plugin
+                logger.info(
+                    "plugin %s %s (%.12s): rolled out to all requests",
+                    plugin.name,
+                    plugin.version,
+                    plugin.digest,
+                )
+
+    def _differs(self, serving: dict[str, Plugin]) -> bool:
+        """Whether what is to serve is not what the snapshot has."""
+        return serving != self._serving or {*self._canaries.values()} != {*self.snapshot.canaries}
 
     def _choose(self, candidate: Candidate, name: str) -> Candidate:
         """Return the version that is to serve: the folder's, unless something else was decided.
@@ -311,7 +373,9 @@ class Host:
                 self._scanner.forget(stem)  # its name is free now
         before, self._serving = self._serving, serving
         self._begin_probation(before)
-        self.snapshot = Snapshot(serving.values(), self.snapshot.generation + 1)
+        self.snapshot = Snapshot(
+            serving.values(), self.snapshot.generation + 1, self._canaries.values()
+        )
         old = {plugin.name: plugin.digest for plugin in before.values()}
         new = {plugin.name: plugin.digest for plugin in serving.values()}
         return tuple(
@@ -321,18 +385,18 @@ class Host:
         )
 
     def _begin_probation(self, before: dict[str, Plugin]) -> None:
+        newest = {**self._serving, **{s: c.plugin for s, c in self._canaries.items()}}
         for stem in list(self._probation):
-            if self._serving.get(stem) is not self._probation[stem].plugin:
+            if newest.get(stem) is not self._probation[stem].plugin:
                 del self._probation[stem]
         if self.settings.probation_failures == 0 or self.depot is None:
             return
-        for stem, plugin in self._serving.items():
+        for stem, plugin in newest.items():
             old = before.get(stem)
-            replaced = old is not None and old is not plugin and old.digest != plugin.digest
-            if old is None or not replaced or plugin.name in self._control.pins:
+            if old is None or old.digest == plugin.digest or stem in self._probation:
                 continue
-            if old.digest in self._control.quarantined:
-                continue  # this is the way back
+            if plugin.name in self._control.pins or old.digest in self._control.quarantined:
+                continue  # an operator's choice, or the way back
             self._probation[stem] = Probation.of(plugin, old)
             plugin.on_fault = self._watcher.wake
 
@@ -355,13 +419,20 @@ class Host:
 
     def _roll_back(self, depot: Depot, plugin: Plugin, before: Plugin, reason: str) -> None:
         entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before.digest)
+        known = False
+
+        def reject(control: Control) -> Control:
+            nonlocal known
+            known = plugin.digest in control.quarantined
+            return quarantine(control, plugin.digest, entry)
+
         try:
-            depot.control.update(
-                lambda control: quarantine(control, plugin.digest, entry), "probation"
-            )
+            depot.control.update(reject, "probation")
         except PluginHostError as exc:
             logger.error("plugin %s cannot be rolled back: %s", plugin.name, exc)
             return
+        if known:
+            return  # another worker came to the same verdict, and has said so
         logger.error(
             "plugin %s %s (%.12s): rolled back to %s (%.12s) in all workers: %s",
             plugin.name,
@@ -392,6 +463,7 @@ class Host:
             status.serving(plugin, refused.pop(stems.get(plugin.name, ""), None))
             for plugin in snapshot.plugins
         ]
+        plugins += [status.canary(each) for each in snapshot.canaries]
         plugins += [status.failed(stem, refusal) for stem, refusal in sorted(refused.items())]
         plugins += [status.disabled(name, stem) for stem, name in sorted(self._disabled.items())]
         return {
@@ -402,6 +474,10 @@ class Host:
             "plugins": plugins,
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
+
+
+def _is(plugin: Plugin, candidate: Candidate) -> bool:
+    return plugin.digest == candidate.digest and plugin.path == candidate.module_path
 
 
 def _decided(control: Control, name: str) -> tuple[object, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from ..manifest import Rollout
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 
 T = TypeVar("T")
@@ -27,14 +29,34 @@ class Plan:
 UNDECIDED = Plan((), ())
 
 
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A new version that serves a share of the requests beside the version before it.
+
+    :param until: the Unix time at which it is to serve all.
+    """
+
+    plugin: Plugin
+    rollout: Rollout
+    until: float
+
+
 class Snapshot:
     """The plugins that serve from one reload to the next.
 
     Immutable, except for its cache of plans. A request keeps the snapshot it started with.
     """
 
-    def __init__(self, plugins: Iterable[Plugin] = (), generation: int = 0) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[Plugin] = (),
+        generation: int = 0,
+        canaries: Iterable[Canary] = (),
+    ) -> None:
         self.generation = generation
+        #: New versions that some requests meet: see `for_request`.
+        self.canaries = tuple(canaries)
+        self._variants: dict[tuple[bool, ...], Snapshot] = {}
         #: In calling order: by the manifests' ``order``, then by name.
         self.plugins = tuple(sorted(plugins, key=lambda p: (p.manifest.order, p.name)))
         self._http = tuple(p for p in self.plugins if {ON_REQUEST, ON_RESPONSE} & {*p.hooks})
@@ -47,6 +69,21 @@ class Snapshot:
                 hooks[hook] = (*hooks.get(hook, ()), plugin)
         #: The plugins that export a hook, by its name, in calling order.
         self.hooks = MappingProxyType(hooks)
+
+    def for_request(self, environ: Mapping[str, Any] | None) -> Snapshot:
+        """Return the snapshot that one request meets: this one, or one with canaries in it.
+
+        :param environ: None for a call outside a request.
+        """
+        if not self.canaries:
+            return self
+        chosen = tuple(c.rollout.chooses(environ, c.plugin.digest) for c in self.canaries)
+        variant = self._variants.get(chosen)
+        if variant is None:
+            new = {c.plugin.name: c.plugin for c in itertools.compress(self.canaries, chosen)}
+            variant = Snapshot((new.get(p.name, p) for p in self.plugins), self.generation)
+            self._variants[chosen] = variant
+        return variant
 
     def plan_early(self, method: str, path: str) -> Plan | None:
         """Return the plan for a request that is not routed yet; None if no plugin can match it.

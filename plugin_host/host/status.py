@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import PluginLoadError
 from .plugin import Plugin
+from .registry import Canary
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,16 @@ def serving(plugin: Plugin, refusal: Refusal | None) -> dict[str, Any]:
         "loaded_at": plugin.loaded_at,
         "load_error": str(refusal.error) if refusal else None,
         **plugin.totals(),
+    }
+
+
+def canary(each: Canary) -> dict[str, Any]:
+    """Describe a version that serves a share of the requests."""
+    return {
+        **serving(each.plugin, None),
+        "state": "canary",
+        "share": each.rollout.share,
+        "until": each.until,
     }
 
 

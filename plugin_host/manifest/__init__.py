@@ -10,6 +10,7 @@ from .document import MANIFEST_KEYS
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds
 from .parse import Limits, Manifest, Policy, effective_limits, parse_manifest
+from .rollout import Rollout
 from .selftest import BusinessTest, RequestTest, ResponseTest, SelfTest
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RequestTest",
     "ResponseNeeds",
     "ResponseTest",
+    "Rollout",
     "Rule",
     "SelfTest",
     "effective_limits",

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from ..config import CAPABILITIES
 from ..hookspec import HOOK_NAME
+from .rollout import RolloutTable
 from .selftest import STRUCTS as SELFTESTS
 from .table import documented
 
@@ -73,6 +74,7 @@ OnFailure = Annotated[
     str | dict[str, Any],
     Meta(description="'skip' or 'fail', or a table that says one of them for each hook"),
 ]
+Rollout = Annotated[dict[str, Any] | None, Meta(description="a table")]
 Oversize = Annotated[Literal["omit", "reject"], Meta(description="'omit' or 'reject'")]
 
 
@@ -116,11 +118,13 @@ class Document(msgspec.Struct, frozen=True):
     on_failure: OnFailure = msgspec.field(default_factory=dict)
     oversize_body: Oversize = "omit"
     selftest: OneOrMoreTables = msgspec.field(default_factory=list)
+    rollout: Rollout = None
 
 
 #: Every key that a manifest can hold, dotted, with what it may be.
 MANIFEST_KEYS: Final = (
     *documented(Document),
     *documented(MatchTable, "match."),
+    *documented(RolloutTable, "rollout."),
     *{key: what for kind in SELFTESTS for key, what in documented(kind, "selftest.")}.items(),
 )

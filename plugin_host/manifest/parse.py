@@ -16,6 +16,7 @@ from ..hookspec import HOOK_ALLOWED, HOOK_NAME
 from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
+from .rollout import Rollout, RolloutTable
 from .schema import check_config, check_json
 from .selftest import SelfTest, read_selftests
 from .table import BadKey, read_table
@@ -43,6 +44,7 @@ class Manifest:
     :param memory: the plugin's own limit of linear memory in bytes; None is the host's.
     :param capabilities: what the plugin asks for; None is whatever it imports.
     :param on_failure: one policy for all hooks, or those of some hooks.
+    :param rollout: how a new version is tried before it serves all; None: it serves all at once.
     :param selftest: calls that must come out as recorded before the plugin serves.
     """
 
@@ -63,6 +65,7 @@ class Manifest:
     on_failure: Policy | Mapping[str, Policy] = field(default_factory=dict)
     oversize_body: Literal["omit", "reject"] = "omit"
     selftest: tuple[SelfTest, ...] = ()
+    rollout: Rollout | None = None
 
     def failure_policy(self, hook: str) -> Policy:
         """Return what happens when ``hook`` fails: ``fail`` answers 503, ``skip`` goes on."""
@@ -158,6 +161,7 @@ def _build(document: Document, stem: str) -> Manifest:
         capabilities=_capabilities(document.capabilities),
         on_failure=_on_failure(document.on_failure, hooks),
         oversize_body=document.oversize_body,
+        rollout=_rollout(document.rollout),
         selftest=read_selftests(document.selftest, hooks, document.config_schema),
     )
 
@@ -194,6 +198,10 @@ def _needs(kind: type[_Needs], key: str, words: list[str] | None) -> _Needs:
         raise BadKey(
             f"{key}[{unknown.index}] is {show(words[unknown.index])}", unknown.remedy
         ) from None
+
+
+def _rollout(table: dict[str, Any] | None) -> Rollout | None:
+    return None if table is None else Rollout.of(read_table(RolloutTable, table, "rollout."))
 
 
 def _capabilities(names: list[str] | None) -> frozenset[str] | None:

@@ -62,9 +62,9 @@ def documented(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple
     """Yield every dotted key of a struct, and of the tables in it, with what it allows."""
     for field in msgspec.structs.fields(struct):
         if _is_table(field.type):
-            yield from documented(field.type, f"{prefix}{field.name}.")
+            yield from documented(field.type, f"{prefix}{field.encode_name}.")
         else:
-            yield prefix + field.name, _allowed(field.type)
+            yield prefix + field.encode_name, _allowed(field.type)
 
 
 def read_table(struct: type[_S], table: Any, prefix: str) -> _S:
@@ -75,12 +75,19 @@ def read_table(struct: type[_S], table: Any, prefix: str) -> _S:
     """
     if not isinstance(table, dict):
         raise BadKey.value(prefix.rstrip("."), table, "a table")
-    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for key in table:
         if key not in fields:
             raise BadKey.unknown(key, prefix, list(fields))
-    values = {key: _read(fields[key].type, value, prefix + key) for key, value in table.items()}
-    return struct(**values)
+    for key, field in fields.items():
+        if field.required and key not in table:
+            raise BadKey(f"{prefix}{key} is missing", f"allowed: {_allowed(field.type)}")
+    return struct(
+        **{
+            fields[key].name: _read(fields[key].type, value, prefix + key)
+            for key, value in table.items()
+        }
+    )
 
 
 def _read(kind: Any, value: Any, key: str) -> Any:

@@ -1,0 +1,137 @@
+"""Canaries: a new version serves a share of the requests first, sticky by key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import guests
+from guests import MakeApp
+
+from plugin_host.host.host import Host
+
+PATIENCE = 20.0
+ROLLOUT = 'rollout = { share = 0.3, for = "%s", key = "header:x-user" }'
+
+
+def deploy(folder: Path, text: str, manifest: str) -> None:
+    """Module and manifest together, as one version."""
+    for name, content in (("v.toml", manifest), ("v.wat", text)):
+        draft = folder / f".{name}"
+        draft.write_text(content)
+        draft.rename(folder / name)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < end, "it did not happen"
+        sleep(0.01)
+
+
+class Site:
+    def __init__(self, make_app: MakeApp, **config: Any) -> None:
+        self.app, self.plugins = make_app(RELOAD=True, POLL_INTERVAL=0.05, **config)
+        self.plugins.hookspec("which")
+        self.app.add_url_rule("/", view_func=lambda: str(self.plugins.call("which")))
+        self.host: Host = self.app.extensions["plugin_host"]
+
+    def served(self, user: str | int) -> tuple[str, str]:
+        """What the header hook and the business hook of one request are."""
+        response = self.app.test_client().get("/", headers={"X-User": str(user)})
+        return response.headers.get("x-version", ""), response.text
+
+    def states(self) -> list[str]:
+        return [plugin["state"] for plugin in self.host.status()["plugins"]]
+
+
+def both(number: int, extra: str = "") -> str:
+    value = str(number).encode()
+    out = guests.edits(guests.edit(guests.SET_HEADER, b"x-version", value))
+    return guests.module(
+        {
+            "on_response": f"(i64.const {guests.packed(1024, len(out))})",
+            "which": f"(i64.const {guests.packed(1900, 1)})",
+        },
+        data=[(1024, out), (1900, value)],
+        extra=extra,
+    )
+
+
+def test_a_canary_serves_its_share_and_each_client_one_version(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """About the share of users meet the new version, always the same ones, in all its hooks."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    assert site.served("ada") == ("1", "1")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    first = [site.served(user) for user in range(200)]
+    assert {*first} == {("1", "1"), ("2", "2")}
+    assert 30 < first.count(("2", "2")) < 90
+    assert [site.served(user) for user in range(200)] == first
+    # A process that starts meanwhile shows the same users the same versions.
+    other = Site(make_app)
+    assert sorted(other.states()) == ["canary", "serving"]
+    assert [other.served(user) for user in range(200)] == first
+
+
+def test_a_canary_serves_all_when_its_time_is_over(make_app: MakeApp, folder: Path) -> None:
+    """Without anybody doing anything."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1s")
+    until(lambda: "canary" in site.states())
+    until(lambda: site.states() == ["serving"])
+    assert {site.served(user) for user in range(20)} == {("2", "2")}
+    assert {Site(make_app).served(user) for user in range(20)} == {("2", "2")}
+
+
+def test_a_canary_that_fails_goes_back(make_app: MakeApp, folder: Path) -> None:
+    """By the rule of probation; the version before it serves all again, the digest is out."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    bad = guests.module({"on_response": guests.TRAP, "which": guests.TRAP})
+    deploy(folder, bad, ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    until(lambda: [site.served(user) for user in range(20)] and site.states() == ["serving"])
+    assert {site.served(user) for user in range(50)} == {("1", "1")}
+    assert site.host.depot is not None
+    assert len(site.host.depot.control.read().quarantined) == 1
+    assert {Site(make_app).served(user) for user in range(50)} == {("1", "1")}
+
+
+def test_the_next_version_takes_the_canarys_place(make_app: MakeApp, folder: Path) -> None:
+    """A better file ends the rollout of the one before it; without ``rollout`` it serves all."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    deploy(folder, both(3), "")
+    until(lambda: site.served("ada") == ("3", "3"))
+    assert site.states() == ["serving"]
+
+
+def test_putting_the_old_file_back_ends_a_rollout(make_app: MakeApp, folder: Path) -> None:
+    """The folder decides."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    deploy(folder, both(1), "")
+    until(lambda: site.states() == ["serving"])
+    assert {site.served(user) for user in range(50)} == {("1", "1")}
+
+
+def test_a_first_version_serves_all_at_once(make_app: MakeApp, folder: Path) -> None:
+    """There is nothing to compare it with."""
+    deploy(folder, both(1), ROLLOUT % "1h")
+    site = Site(make_app)
+    assert (site.served("ada"), site.states()) == (("1", "1"), ["serving"])
