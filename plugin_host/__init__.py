@@ -24,7 +24,7 @@ from .errors import (
     PoolExhausted,
     SelfTestFailed,
 )
-from .extension import PluginHost
+from .extension import PluginHost, plugins_changed
 from .site import HookFailed
 
 __all__ = [
@@ -47,4 +47,5 @@ __all__ = [
     "PluginLoadError",
     "PoolExhausted",
     "SelfTestFailed",
+    "plugins_changed",
 ]

@@ -43,7 +43,7 @@ PACKAGES: Final = {
     1: {"msgspec", "wasmtime"},
     2: {"msgspec"},
     3: {"msgspec"},
-    4: {"click", "flask", "msgspec", "werkzeug"},
+    4: {"blinker", "click", "flask", "msgspec", "werkzeug"},
 }
 
 #: Single files that may import more than their floor; docs/architecture.md says why.
