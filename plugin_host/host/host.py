@@ -157,7 +157,7 @@ class Host:
         if self.depot is None:
             return False
         old, new = self._control, self.depot.control.read()
-        if new.generation == old.generation:
+        if new == old:
             return False
         self._control = new
         for stem, name in self._names.items():
@@ -178,24 +178,29 @@ class Host:
                 self._disable(stem, name, serving)
                 return
             chosen = self._choose(candidate, name)
-            self._load(chosen, serving, background)
+            loaded = self._load(chosen, serving, background)
+            if loaded and chosen is candidate and self.depot is not None:
+                # Only what came as a file becomes the newest version to go back to.
+                self.depot.versions.put(chosen, loaded.name, loaded.version)
         except PluginLoadError as exc:
             self._names.setdefault(stem, stem.lower())
             self._refuse(stem, exc, candidate.digest)
             if stem not in serving:
                 self._fall_back(candidate, serving)
 
-    def _load(self, chosen: Candidate, serving: dict[str, Plugin], background: bool) -> None:
-        """Load a version into ``serving``, unless it serves already."""
+    def _load(
+        self, chosen: Candidate, serving: dict[str, Plugin], background: bool
+    ) -> Plugin | None:
+        """Load a version into ``serving`` and return it; None if it serves already."""
         stem, old = chosen.stem, serving.get(chosen.stem)
         canary = self._canaries.get(stem)
         if stem not in self._afresh:
             if old is not None and _is(old, chosen):
                 self._refused.pop(stem, None)  # a bad version was replaced by the one that serves
                 self._canaries.pop(stem, None)
-                return
+                return None
             if canary is not None and _is(canary.plugin, chosen):
-                return
+                return None
         began = time.monotonic()
         try:
             cache = self.depot.cache if self.depot else None
@@ -212,8 +217,6 @@ class Host:
             serving[stem] = plugin
         self._afresh.discard(stem)
         self._refused.pop(stem, None)
-        if self.depot is not None:
-            self.depot.versions.put(chosen, plugin.name, plugin.version)
         logger.info(
             "plugin %s %s (%.12s): %s from %s in %.0f ms",
             plugin.name,
@@ -223,6 +226,7 @@ class Host:
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
+        return plugin
 
     def _begin_rollout(self, chosen: Candidate, plugin: Plugin, serving: dict[str, Plugin]) -> bool:
         """Let a new version serve a share at first, if its manifest wants that; whether it does.
