@@ -479,6 +479,29 @@ def test_a_lock_on_a_removed_file_does_not_count(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@posix
+def test_a_lock_file_that_goes_while_it_is_taken_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened the file just before its holder removed it starts again with a new one."""
+    path = tmp_path / "lock"
+    opened = filelock._open
+    removed: list[int] = []
+
+    def late(path: Path, flags: int) -> int:
+        fd = opened(path, flags)
+        if not removed:
+            removed.append(fd)
+            path.unlink()
+        return fd
+
+    monkeypatch.setattr(filelock, "_open", late)
+    lock = filelock.FileLock(path)
+    assert lock.acquire(60)
+    assert not filelock.FileLock(path).acquire(0)
+    lock.release()
+
+
 def test_a_background_compile_is_nicer_and_its_thread_ends(
     compiled: CompileCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
