@@ -231,6 +231,8 @@ KEYS: Final = (
     ),
     _count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
     _seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
+    _choice("SWITCH", ("each", "together"), "When workers swap: each once ready, or all at once."),
+    _seconds("SWITCH_TIMEOUT", 2.0, 0.05, 60, "Time for which workers wait to swap together."),
     _flag("FAST_CALL", True, "Call guests without the overhead of wasmtime's public API."),
     Key(
         "GRANTS",
@@ -265,6 +267,8 @@ class Settings:
     probation_failures: int
     probation_calls: int
     probation_seconds: float
+    switch: Literal["each", "together"]
+    switch_timeout: float
     fast_call: bool
     grants: Grants
 

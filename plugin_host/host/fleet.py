@@ -49,7 +49,8 @@ class _Presence:
         self.pid = os.getpid()
         stem = f"{self.pid}-{secrets.token_hex(8)}"
         self.state, self._lock = folder / f"{stem}.json", folder / f"{stem}.lock"
-        self.head = {"pid": self.pid, "started": process_start(self.pid), "since": clock()}
+        self.since = clock()
+        self.head = {"pid": self.pid, "started": process_start(self.pid), "since": self.since}
         self._claim = datadir.claim(self._lock)  # held from the moment the name appears
         self.locked = self._claim is not None
 
@@ -90,6 +91,14 @@ class Beacon:
         self._complaint: str | None = None
         weakref.finalize(self, _close_all, self._presence)
         _beacons.add(self)
+
+    @property
+    def identity(self) -> tuple[int, float] | None:
+        """The ``pid`` and ``since`` of this process's `WorkerState`; None before `publish`."""
+        for presence in self._presence:
+            if presence.pid == os.getpid():
+                return presence.pid, presence.since
+        return None
 
     def publish(self, status: dict[str, Any]) -> bool:
         """Let everybody see this state; return whether they can. What is no JSON becomes text.

@@ -25,6 +25,7 @@ from .probation import Probation
 from .registry import Canary, Snapshot
 from .scan import Candidate, Scan
 from .status import Refusal
+from .switch import Switch, target_of
 from .watcher import Watcher
 
 logger = logging.getLogger("plugin_host")
@@ -86,6 +87,8 @@ class Host:
         self._afresh: set[str] = set()  # stems to load again although nothing changed
         self._probation: dict[str, Probation] = {}  # by stem
         self._canaries: dict[str, Canary] = {}  # by stem
+        self._prepared: dict[str, Plugin] = {}  # by stem: what serves after the next swap
+        self._switch = self._make_switch()
         self._published = 0.0
         self._watcher = Watcher(
             settings.dir,
@@ -106,8 +109,22 @@ class Host:
         """A thread that does not exist in a forked child may have held it."""
         self._lock = osthread.allocate_lock()
 
+    def _make_switch(self) -> Switch | None:
+        settings, depot = self.settings, self.depot
+        if settings.switch != "together" or not settings.enabled:
+            return None
+        if depot is None:
+            logger.warning(
+                "PLUGIN_HOST_SWITCH is 'together', but there is no data directory: each worker"
+                " swaps for itself; set PLUGIN_HOST_DATA_DIR to a folder where it can write"
+            )
+            return None
+        return Switch(depot.datadir, depot.beacon, str(settings.dir), settings.switch_timeout)
+
     def close(self) -> None:
         """Stop watching, and disappear from the fleet; the plugins go on serving."""
+        if self._switch is not None:
+            self._switch.close()
         self._watcher.stop()
         if self.depot is not None:
             self.depot.beacon.close()
@@ -125,7 +142,7 @@ class Host:
                 what = "; ".join(describe(before, self._control)) or "another replacement"
                 logger.info("plugins: following generation %d: %s", self._control.generation, what)
             scan = self._scanner.scan(initial=initial)
-            serving = dict(self._serving)
+            serving = dict(self._prepared)
             for stem in scan.removed:
                 self._remove(stem, serving)
             for candidate in scan.candidates:
@@ -134,7 +151,8 @@ class Host:
                 self._refuse(problem.stem, problem.error, None)
             self._forgive(scan)
             self._promote(serving)
-            swapped = self._differs(serving)
+            self._prepared, differs = serving, self._differs(serving)
+            swapped = (initial or self._agreed(serving)) and differs
             changes = self._publish(serving) if swapped else ()
             judged = self._judge()
             if not initial:
@@ -143,7 +161,7 @@ class Host:
             rest()  # the trial instances had deadlines; no thread may outlive start-up
         if changes and self._on_change is not None:
             self._on_change(changes)
-        return 0.0 if judged else scan.seconds_left(time.monotonic())
+        return 0.0 if judged or differs > swapped else scan.seconds_left(time.monotonic())
 
     def reload(self) -> None:
         """Load everyone's files again, changed or not, in this process."""
@@ -277,6 +295,17 @@ class Host:
     def _differs(self, serving: dict[str, Plugin]) -> bool:
         """Whether what is to serve is not what the snapshot has."""
         return serving != self._serving or {*self._canaries.values()} != {*self.snapshot.canaries}
+
+    def _agreed(self, serving: dict[str, Plugin]) -> bool:
+        """Whether to swap, at once or after a wait for the other workers; if not, look again."""
+        if self._switch is None:
+            return True
+        now = self.snapshot
+        versions = [*now.plugins, *(canary.plugin for canary in now.canaries)]
+        if any(plugin.digest in self._control.quarantined for plugin in versions):
+            return True  # the way back from a bad version waits for nobody
+        old = target_of(now.plugins, now.canaries)
+        return self._switch.agree(old, target_of(serving.values(), self._canaries.values()))
 
     def _choose(self, candidate: Candidate, name: str) -> Candidate:
         """Return the version that is to serve: the folder's, unless something else was decided.

@@ -40,6 +40,8 @@ def test_defaults() -> None:
         probation_failures=5,
         probation_calls=200,
         probation_seconds=30.0,
+        switch="each",
+        switch_timeout=2.0,
         fast_call=True,
         grants=(("*", frozenset({"log", "clock", "random"})),),
     )
