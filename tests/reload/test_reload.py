@@ -112,6 +112,25 @@ def test_a_bad_version_never_unloads_the_good_one(site: Site, folder: Path, bad:
     assert host.status()["plugins"][0]["load_error"] is None
 
 
+def test_a_failing_self_test_leaves_the_old_version_serving(
+    site: Site, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version that does not do what its manifest records is refused; a corrected one serves."""
+    _, served, host = site
+    assert served() == "1"
+    recorded = '[[selftest]]\nhook = "on_response"\nexpect = { headers = { x-version = "2" } }'
+    put(folder / "v.toml", recorded)
+    until(lambda: host.status()["plugins"][0]["load_error"])
+    assert served() == "1"
+    reason = "selftest[0] of on_response: headers.x-version: expected '2', got '1'"
+    (line,) = {r.getMessage() for r in caplog.records if reason in r.getMessage()}
+    assert "version 0 (" in line
+    assert line.endswith("keeps serving")
+    put(folder / "v.wat", version("2"))
+    until(lambda: served() == "2")
+    assert host.status()["plugins"][0]["load_error"] is None
+
+
 def test_restoring_the_serving_version_clears_the_error(site: Site, folder: Path) -> None:
     """Putting back what serves is no swap."""
     _, served, host = site

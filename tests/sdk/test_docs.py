@@ -90,6 +90,20 @@ def test_first_plugin(build: Any, tmp_path: Path) -> None:
         app.extensions["plugin_host"].close()
 
 
+@pytest.mark.node
+@pytest.mark.parametrize(("index", "part"), [(0, "setPath"), (1, "replyJson(quote)")])
+def test_recorded_calls(
+    build: Any, tmp_path: Path, folder: Path, make_app: MakeApp, index: int, part: str
+) -> None:
+    """The calls that the page records come out as it says with the page's plugins."""
+    (source,) = (text for text in blocks("ts") if part in text)
+    (recorded,) = (text for text in blocks("toml") if "[[selftest]]" in text)
+    (tmp_path / "index.ts").write_text(source)
+    (folder / "example.wasm").write_bytes(build.compile_source(tmp_path / "index.ts"))
+    (folder / "example.toml").write_text("[[selftest]]" + recorded.split("[[selftest]]")[index + 1])
+    loads(make_app)
+
+
 def test_text(folder: Path, make_app: MakeApp) -> None:
     """The example in WebAssembly text loads and adds its header."""
     (folder / "example.wat").write_text(blocks("wat")[0])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from plugin_host.manifest import parse_manifest
 
 from .conftest import PLUGINS, Site, state
 
@@ -36,6 +39,19 @@ def test_all_built() -> None:
 def test_loads(site: Site, name: str) -> None:
     """Every shipped plugin loads with its own manifest, schema included."""
     client, plugins = site(name.partition(".")[0], name)
+    (loaded,) = state(plugins, client)
+    assert (loaded["state"], loaded["load_error"]) == ("serving", None)
+
+
+@pytest.mark.parametrize("path", sorted(PLUGINS.glob("*.toml")), ids=lambda path: path.stem)
+def test_self_tested(path: Path) -> None:
+    """Every shipped manifest records calls, which `test_loads` makes."""
+    assert parse_manifest(path, stem=path.stem, text=path.read_bytes()).selftest
+
+
+def test_the_variant_passes_the_self_tests(site: Site) -> None:
+    """What is to be copied over `bulk_discount.wasm` loads with the manifest that stays."""
+    client, plugins = site("bulk_discount", "variants/three_for_two.wasm")
     (loaded,) = state(plugins, client)
     assert (loaded["state"], loaded["load_error"]) == ("serving", None)
 
