@@ -79,7 +79,9 @@ class Host:
         self._on_change = on_change
         self._scanner = FolderScanner(settings.dir, max_module_size=settings.max_module_size)
         self._lock = osthread.allocate_lock()  # guards all that follows, and reconciling
-        self._control = Control()  # as last followed
+        self._control = Control()  # as last read
+        self._awaited: set[str] = set()  # stems of which it is not yet followed
+        self._followed = 0  # the generation that is followed in full
         self._names: dict[str, str] = {}  # plugins' names by stem
         self._serving: dict[str, Plugin] = {}  # by stem
         self._refused: dict[str, Refusal] = {}  # by stem
@@ -155,8 +157,9 @@ class Host:
             swapped = (initial or self._agreed(serving)) and differs
             changes = self._publish(serving) if swapped else ()
             judged = self._judge()
+            done = self._note_followed(scan, differs > swapped)
             if not initial:
-                self._announce(swapped or followed)
+                self._announce(swapped or done)
         if initial:
             rest()  # the trial instances had deadlines; no thread may outlive start-up
         if changes and self._on_change is not None:
@@ -184,6 +187,16 @@ class Host:
                 self._afresh.add(stem)
             if again or _decided(old, name) != _decided(new, name):
                 self._scanner.forget(stem)
+                self._awaited.add(stem)
+        return True
+
+    def _note_followed(self, scan: Scan, pending: bool) -> bool:
+        """Return whether this look completed what was decided: files may have to settle first."""
+        seen = {candidate.stem for candidate in scan.candidates} | scan.removed
+        self._awaited -= seen | {problem.stem for problem in scan.errors}
+        if self._awaited or pending or self._followed == self._control.generation:
+            return False
+        self._followed = self._control.generation
         return True
 
     def _take(self, candidate: Candidate, serving: dict[str, Plugin], background: bool) -> None:
@@ -503,7 +516,7 @@ class Host:
             "pid": os.getpid(),
             "dir": str(self.settings.dir),
             "generation": snapshot.generation,
-            "control_generation": self._control.generation,
+            "control_generation": self._followed,
             "plugins": plugins,
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
