@@ -1,8 +1,8 @@
-"""``flask plugins``: look at plugins from a terminal, with an app and without one.
+"""``flask plugins``: look at plugins from a terminal, and decide what running workers serve.
 
 Flask finds `cli` through the entry point ``flask.commands``. A command lives in a file of its own
 and is added here; ``options`` holds what several of them take, ``configuration`` finds
-settings, ``files`` reads, and ``output`` writes.
+settings, ``files`` reads, ``operating`` waits for workers, and ``output`` writes.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ import os
 import click
 
 from .checking import check
+from .decisions import disable, enable, pin, release, reload, rollback, unpin
 from .inspecting import inspect
 from .listing import list_plugins
+from .status import show_status
+from .versions import show_history
 
 _EPILOG = """\b
 Examples:
   flask plugins list
   flask plugins inspect build/price.wasm
   flask plugins check build/price.wasm && cp build/price.wasm plugins/
+  flask --app shop plugins status
+  flask --app shop plugins rollback price
 
-The configuration is the app's (FLASK_APP or --app, as for any flask command). Without an app it is
-the defaults and the environment's PLUGIN_HOST_* variables. Nothing here changes or talks to a
-server that is running.
+The configuration is the app's (FLASK_APP or --app, as for any flask command). list, inspect and
+check also work without an app, with the defaults and the environment's PLUGIN_HOST_* variables, and
+change nothing. The others are about the app's running workers, on this machine.
 """
 
 
 @click.group("plugins", epilog=_EPILOG)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Look at WebAssembly plugins before and after they are deployed."""
+    """Look at WebAssembly plugins, and decide which of them serve."""
     if os.environ.get("NO_COLOR"):
         ctx.color = False
 
@@ -38,3 +43,7 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(list_plugins)
 cli.add_command(inspect)
 cli.add_command(check)
+cli.add_command(show_status)
+cli.add_command(show_history)
+for _decision in (reload, disable, enable, pin, unpin, rollback, release):
+    cli.add_command(_decision)
