@@ -89,6 +89,7 @@ class Host:
         self._afresh: set[str] = set()  # stems to load again although nothing changed
         self._probation: dict[str, Probation] = {}  # by stem
         self._canaries: dict[str, Canary] = {}  # by stem
+        self._to_keep: list[tuple[Candidate, Plugin]] = []
         self._prepared: dict[str, Plugin] = {}  # by stem: what serves after the next swap
         self._switch = self._make_switch()
         self._published = 0.0
@@ -156,6 +157,7 @@ class Host:
             self._prepared, differs = serving, self._differs(serving)
             swapped = (initial or self._agreed(serving)) and differs
             changes = self._publish(serving) if swapped else ()
+            self._keep()
             judged = self._judge()
             done = self._note_followed(scan, differs > swapped)
             if not initial:
@@ -165,6 +167,13 @@ class Host:
         if changes and self._on_change is not None:
             self._on_change(changes)
         return 0.0 if judged or differs > swapped else scan.seconds_left(time.monotonic())
+
+    def _keep(self) -> None:
+        """Keep what has just been proven good; after the swap, since the disk may be slow."""
+        to_keep, self._to_keep = self._to_keep, []
+        if self.depot is not None:
+            for candidate, plugin in to_keep:
+                self.depot.versions.put(candidate, plugin.name, plugin.version)
 
     def reload(self) -> None:
         """Load everyone's files again, changed or not, in this process."""
@@ -210,9 +219,9 @@ class Host:
                 return
             chosen = self._choose(candidate, name)
             loaded = self._load(chosen, serving, background)
-            if loaded and chosen is candidate and self.depot is not None:
+            if loaded and chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
-                self.depot.versions.put(chosen, loaded.name, loaded.version)
+                self._to_keep.append((candidate, loaded))
         except PluginLoadError as exc:
             self._names.setdefault(stem, stem.lower())
             self._refuse(stem, exc, candidate.digest)
