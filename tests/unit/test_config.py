@@ -134,6 +134,7 @@ def test_numbers(suffix: str, value: Any, expected: float) -> None:
         ("TIMEOUT", "seconds from 0.001 to 60"),
         ("INIT_TIMEOUT", "seconds from 0.001 to 60"),
         ("POLL_INTERVAL", "seconds from 0.05 to 3600"),
+        ("SWITCH_TIMEOUT", "seconds from 0.05 to 60"),
         ("MAX_INSTANCES", "a number from 1 to 1024"),
         ("MAX_MEMORY", "bytes from 65536 to 4294901760"),
         ("MAX_MODULE_SIZE", "bytes from 8 to 1073741824"),
