@@ -9,11 +9,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import budgets, compiled, flask_request, inprocess, ours, peers, throughput
+from benchmarks import (
+    budgets,
+    compiled,
+    flask_request,
+    hammer,
+    inprocess,
+    ours,
+    peers,
+    reload_report,
+    throughput,
+)
 from benchmarks.measure import BATCH_NS, Plan
 from benchmarks.results import Outcome, Report, table, write_json
 
 US, MS = 1e3, 1e6
+
+#: What is not measured against peers, by name; each takes the arguments that follow its own.
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "reload": reload_report.main,
+    "hammer": hammer.main,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
         description="Measure what plugin_host costs, against its peers in the same run. Candidates"
         " take turns in small batches; figures are medians, ratios are taken pair by pair. A peer"
         " whose package is missing is skipped and named: pip install -e '.[bench]' gets them all.",
-        epilog="Figures are worth comparing within one run only. docs/benchmarks.md explains them.",
+        epilog="Figures are worth comparing within one run only. docs/benchmarks.md explains them."
+        " Commands of their own: python -m benchmarks reload, python -m benchmarks hammer.",
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=f"what to run (all): {names}")
     made.add_argument("--list", action="store_true", help="list the benchmarks and stop")
@@ -104,7 +121,10 @@ def run(benchmark: Benchmark, rounds: int, batch_ns: int) -> Report:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; 1 if a benchmark failed, 2 for a wrong name."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in COMMANDS:
+        return COMMANDS[given[0]](given[1:])
+    options = parser().parse_args(given)
     try:
         selected = chosen(options.names)
     except ValueError as exc:
