@@ -75,9 +75,8 @@ class Plugin:
         self.counters = Counters()
         #: Called after a fault, while somebody wants to know.
         self.on_fault: Callable[[], None] | None = None
-        self._make = make
         self._guests = {trial}  # guarded by counters.lock
-        self._pool = Pool(self._new_guest, size)
+        self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
         self._pool.add(trial)
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
@@ -130,12 +129,6 @@ class Plugin:
                 "last_error_at": counters.last_error_at,
             }
 
-    def _new_guest(self, start: float, timeout: float) -> Guest:
-        guest = self._make(start, timeout)
-        with self.counters.lock:
-            self._guests.add(guest)
-        return guest
-
     def _failed(self, guest: Guest | None, exc: BaseException, hook: str, start: float) -> None:
         counters = self.counters
         if isinstance(exc, HookError):
@@ -158,3 +151,21 @@ class Plugin:
             self._pool.discard()
         if fault and self.on_fault is not None:
             self.on_fault()
+
+
+def _noting(
+    make: Callable[[float, float], Guest], guests: set[Guest], lock: osthread.Lock
+) -> Callable[[float, float], Guest]:
+    """Return ``make``, whose guests are noted.
+
+    A method of the plugin would make a cycle of it and its pool: a replaced version would keep its
+    code mapped, and files open, until the garbage collector comes by.
+    """
+
+    def made(start: float, timeout: float) -> Guest:
+        guest = make(start, timeout)
+        with lock:
+            guests.add(guest)
+        return guest
+
+    return made
