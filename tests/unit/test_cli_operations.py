@@ -157,6 +157,23 @@ def test_rollback_from_a_file_that_does_not_load(machine: Machine) -> None:
     assert (len(bad), set(bad.values()), second in bad) == (2, {first}, True)
 
 
+def test_a_canary_is_taken_back_to_the_version_beside_it(machine: Machine) -> None:
+    """While a version serves a share, it alone is rejected, and the other one serves all."""
+    (first,) = machine.deploy("1")
+    machine.start()
+    (machine.folder / "v.wat").write_text(guests.adding("x-v", "2"))
+    rollout = 'rollout = { share = 0.5, for = "10m" }'
+    (machine.folder / "v.toml").write_text(f'version = "2"\n{rollout}')
+    machine.json("reload")
+    assert machine.worker is not None
+    states = {p["state"]: p["digest"] for p in machine.worker.status()["plugins"]}
+    assert states.keys() == {"serving", "canary"}
+    machine.json("rollback", "v")
+    assert machine.serving() == "1"
+    (bad,) = machine.json("status")["control"]["quarantined"]
+    assert (bad["digest"], bad["replaced_by"]) == (states["canary"], first)
+
+
 def test_a_pin_holds_until_it_is_lifted(machine: Machine) -> None:
     """A pinned version serves whatever file comes, and cannot be rolled back."""
     first, _ = machine.deploy("1", "2")
