@@ -7,7 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ from ..config import Settings
 from ..errors import ConfigError, PluginHostError, PluginLoadError
 from ..wasm.runtime import rest
 from . import status
-from .control import Control, Quarantine, RolloutState, begin_rollout, describe, quarantine
-from .depot import Depot, open_depot
+from .control import Control, RolloutState, begin_rollout, describe
+from .depot import open_depot
 from .folder import FolderScanner
 from .loader import load, plugin_name
 from .plugin import Plugin
-from .probation import Probation
+from .probation import Probations
 from .registry import Canary, Snapshot
 from .scan import Candidate, Scan
+from .selection import choose, decided, kept, last_good
 from .status import Refusal
 from .switch import Switch, target_of
 from .watcher import Watcher
@@ -87,7 +88,6 @@ class Host:
         self._refused: dict[str, Refusal] = {}  # by stem
         self._disabled: dict[str, str] = {}  # plugins' names by stem
         self._afresh: set[str] = set()  # stems to load again although nothing changed
-        self._probation: dict[str, Probation] = {}  # by stem
         self._canaries: dict[str, Canary] = {}  # by stem
         self._to_keep: list[tuple[Candidate, Plugin]] = []
         self._prepared: dict[str, Plugin] = {}  # by stem: what serves after the next swap
@@ -99,6 +99,9 @@ class Host:
             settings.poll_interval,
             settings.watcher,
             self._scanner.hint,
+        )
+        self._probations = (
+            None if self.depot is None else Probations(settings, self.depot, self._watcher.wake)
         )
         #: What each request calls: starts watching the folder, in this process, once.
         self.watch: Callable[[], None] = (
@@ -158,7 +161,7 @@ class Host:
             swapped = (initial or self._agreed(serving)) and differs
             changes = self._publish(serving) if swapped else ()
             self._keep()
-            judged = self._judge()
+            judged = self._probations is not None and self._probations.judge()
             done = self._note_followed(scan, differs > swapped)
             if not initial:
                 self._announce(swapped or done)
@@ -194,7 +197,7 @@ class Host:
             again = old.reloads_of(name) != new.reloads_of(name)
             if again:
                 self._afresh.add(stem)
-            if again or _decided(old, name) != _decided(new, name):
+            if again or decided(old, name) != decided(new, name):
                 self._scanner.forget(stem)
                 self._awaited.add(stem)
         return True
@@ -217,7 +220,7 @@ class Host:
             if name in self._control.disabled:
                 self._disable(stem, name, serving)
                 return
-            chosen = self._choose(candidate, name)
+            chosen = choose(candidate, name, self._control, self.depot)
             loaded = self._load(chosen, serving, background)
             if loaded and chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
@@ -225,7 +228,7 @@ class Host:
         except PluginLoadError as exc:
             self._names.setdefault(stem, stem.lower())
             self._refuse(stem, exc, candidate.digest)
-            if stem not in serving:
+            if stem not in serving and not isinstance(exc, NameTaken):
                 self._fall_back(candidate, serving)
 
     def _load(
@@ -294,8 +297,9 @@ class Host:
         if until <= time.time():
             return False
         if old is None:
-            kept = self._kept(chosen, plugin.name, known.before, "its rollout is under way")
-            serving[stem] = load(kept, self.settings, depot.cache)
+            why = "its rollout is under way"
+            stable = kept(chosen, plugin.name, known.before, depot, why)
+            serving[stem] = load(stable, self.settings, depot.cache)
         self._canaries[stem] = Canary(plugin, rollout, until)
         return True
 
@@ -329,52 +333,18 @@ class Host:
         old = target_of(now.plugins, now.canaries)
         return self._switch.agree(old, target_of(serving.values(), self._canaries.values()))
 
-    def _choose(self, candidate: Candidate, name: str) -> Candidate:
-        """Return the version that is to serve: the folder's, unless something else was decided.
-
-        :raises PluginLoadError: what was decided cannot be followed.
-        """
-        pin = self._control.pins.get(name)
-        if pin is not None and pin != candidate.digest:
-            return self._kept(candidate, name, pin, f"is pinned to {pin:.12}")
-        bad = self._control.quarantined.get(candidate.digest)
-        if bad is None:
-            return candidate
-        why = f"{candidate.digest:.12} is quarantined ({bad.reason})"
-        if bad.replaced_by is None:
-            raise PluginLoadError(candidate.module_path, why, "deploy a different file")
-        return self._kept(candidate, name, bad.replaced_by, why)
-
-    def _kept(self, candidate: Candidate, name: str, digest: str, why: str) -> Candidate:
-        kept = self.depot.versions.get(digest, name) if self.depot else None
-        if kept is None:
-            raise PluginLoadError(
-                candidate.module_path,
-                f"{why}, and the version {digest:.12} is not kept",
-                "deploy that version's file, or lift the decision with flask plugins unpin",
-            )
-        # Under the stem of the files it stands for, whatever it was called when it was kept.
-        path = candidate.module_path.with_suffix(kept.module_path.suffix)
-        kept = replace(kept, stem=candidate.stem, module_path=path)
-        if plugin_name(kept) != name:
-            raise PluginLoadError(
-                path, f"{why}, and {digest:.12} was called otherwise", "rename it"
-            )
-        return kept
-
     def _fall_back(self, candidate: Candidate, serving: dict[str, Plugin]) -> None:
         """With nothing serving and a bad file, serve the last version that was good."""
         stem, name = candidate.stem, self._names.get(candidate.stem)
         if self.depot is None or name is None:
             return
-        bad = {candidate.digest, *self._control.quarantined}
-        last = self.depot.versions.previous(name, candidate.digest, bad)
+        last = last_good(candidate, name, self._control, self.depot)
         refusal = self._refused.get(stem)
         if last is None:
             return
         try:
-            kept = self._kept(candidate, name, last.digest, "its file is bad")
-            self._load(kept, serving, background=False)
+            version = kept(candidate, name, last.digest, self.depot, "its file is bad")
+            self._load(version, serving, background=False)
         except PluginLoadError as exc:
             logger.error("plugin %s: its last good version does not load either: %s", name, exc)
             return
@@ -427,7 +397,9 @@ class Host:
             if isinstance(refusal.error, NameTaken) and refusal.error.name not in names:
                 self._scanner.forget(stem)  # its name is free now
         before, self._serving = self._serving, serving
-        self._begin_probation(before)
+        if self._probations is not None:
+            newest = {stem: canary.plugin for stem, canary in self._canaries.items()}
+            self._probations.begin({**serving, **newest}, before, self._control)
         self.snapshot = Snapshot(
             serving.values(), self.snapshot.generation + 1, self._canaries.values()
         )
@@ -439,71 +411,12 @@ class Host:
             if old.get(name) != new.get(name)
         )
 
-    def _begin_probation(self, before: dict[str, Plugin]) -> None:
-        newest = {**self._serving, **{s: c.plugin for s, c in self._canaries.items()}}
-        for stem in list(self._probation):
-            if newest.get(stem) is not self._probation[stem].plugin:
-                del self._probation[stem]
-        if self.settings.probation_failures == 0 or self.depot is None:
-            return
-        for stem, plugin in newest.items():
-            old = before.get(stem)
-            if old is None or old.digest == plugin.digest or stem in self._probation:
-                continue
-            if plugin.name in self._control.pins or old.digest in self._control.quarantined:
-                continue  # an operator's choice, or the way back
-            self._probation[stem] = Probation.of(plugin, old)
-            plugin.on_fault = self._watcher.wake
-
-    def _judge(self) -> bool:
-        """Return whether a version on probation has failed: all workers go back then."""
-        if not self._probation or self.depot is None:
-            return False
-        workers, failed = self.depot.workers(), False
-        for stem, probation in list(self._probation.items()):
-            plugin = probation.plugin
-            reason = probation.verdict(self.settings, workers, os.getpid())
-            if reason is None:
-                continue
-            del self._probation[stem]
-            plugin.on_fault = None
-            if reason:
-                self._roll_back(self.depot, plugin, probation.before, reason)
-                failed = True
-        return failed
-
-    def _roll_back(self, depot: Depot, plugin: Plugin, before: Plugin, reason: str) -> None:
-        entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before.digest)
-        known = False
-
-        def reject(control: Control) -> Control:
-            nonlocal known
-            known = plugin.digest in control.quarantined
-            return quarantine(control, plugin.digest, entry)
-
-        try:
-            depot.control.update(reject, "probation")
-        except PluginHostError as exc:
-            logger.error("plugin %s cannot be rolled back: %s", plugin.name, exc)
-            return
-        if known:
-            return  # another worker came to the same verdict, and has said so
-        logger.error(
-            "plugin %s %s (%.12s): rolled back to %s (%.12s) in all workers: %s",
-            plugin.name,
-            plugin.version,
-            plugin.digest,
-            before.version,
-            before.digest,
-            reason,
-        )
-
     def _announce(self, changed: bool) -> None:
         """Let the other workers and the command line see this worker's state."""
         if self.depot is None:
             return
         now = time.monotonic()
-        if changed or self._probation or now - self._published >= PUBLISH_INTERVAL:
+        if changed or self._probations or now - self._published >= PUBLISH_INTERVAL:
             self._published = now
             self.depot.beacon.publish(self.status())
         if changed:
@@ -533,12 +446,6 @@ class Host:
 
 def _is(plugin: Plugin, candidate: Candidate) -> bool:
     return plugin.digest == candidate.digest and plugin.path == candidate.module_path
-
-
-def _decided(control: Control, name: str) -> tuple[object, ...]:
-    """Return all that was decided of one plugin, for comparing."""
-    bad = {d: q.replaced_by for d, q in control.quarantined.items() if q.name == name}
-    return name in control.disabled, control.pins.get(name), bad
 
 
 def _check_name(plugin: Plugin, stem: str, serving: dict[str, Plugin]) -> None:

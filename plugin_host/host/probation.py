@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..config import Settings
+from ..errors import PluginHostError
+from .control import Control, Quarantine, quarantine
+from .depot import Depot
 from .fleet import WorkerState
 from .plugin import Plugin
+
+logger = logging.getLogger("plugin_host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +59,86 @@ class Probation:
         if calls >= settings.probation_calls and elapsed >= settings.probation_seconds:
             return ""
         return None
+
+
+class Probations:
+    """The versions on probation in this process; used by one thread at a time.
+
+    :param wake: called at each fault of such a version, so that it is judged soon.
+    """
+
+    def __init__(self, settings: Settings, depot: Depot, wake: Callable[[], None]) -> None:
+        self._settings = settings
+        self._depot = depot
+        self._wake = wake
+        self._open: dict[str, Probation] = {}  # by stem
+
+    def __bool__(self) -> bool:
+        """Whether any version is on probation."""
+        return bool(self._open)
+
+    def begin(
+        self, newest: Mapping[str, Plugin], before: Mapping[str, Plugin], control: Control
+    ) -> None:
+        """Follow a swap: watch what has replaced something else, forget what is gone.
+
+        :param newest: by stem, what serves now, canaries included.
+        :param before: by stem, what served until now.
+        """
+        for stem in list(self._open):
+            if newest.get(stem) is not self._open[stem].plugin:
+                self._close(stem)
+        if self._settings.probation_failures == 0:
+            return
+        for stem, plugin in newest.items():
+            old = before.get(stem)
+            if old is None or old.digest == plugin.digest or stem in self._open:
+                continue
+            if plugin.name in control.pins or old.digest in control.quarantined:
+                continue  # an operator's choice, or the way back
+            self._open[stem] = Probation.of(plugin, old)
+            plugin.on_fault = self._wake
+
+    def judge(self) -> bool:
+        """Return whether a version has failed: it is quarantined then, for all workers."""
+        if not self._open:
+            return False
+        workers, failed = self._depot.workers(), False
+        for stem, probation in list(self._open.items()):
+            reason = probation.verdict(self._settings, workers, os.getpid())
+            if reason is not None:
+                self._close(stem)
+            if reason:
+                self._roll_back(probation, reason)
+                failed = True
+        return failed
+
+    def _close(self, stem: str) -> None:
+        self._open.pop(stem).plugin.on_fault = None
+
+    def _roll_back(self, probation: Probation, reason: str) -> None:
+        plugin, before = probation.plugin, probation.before
+        entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before.digest)
+        known = False
+
+        def reject(control: Control) -> Control:
+            nonlocal known
+            known = plugin.digest in control.quarantined
+            return quarantine(control, plugin.digest, entry)
+
+        try:
+            self._depot.control.update(reject, "probation")
+        except PluginHostError as exc:
+            logger.error("plugin %s cannot be rolled back: %s", plugin.name, exc)
+            return
+        if known:
+            return  # another worker came to the same verdict, and has said so
+        logger.error(
+            "plugin %s %s (%.12s): rolled back to %s (%.12s) in all workers: %s",
+            plugin.name,
+            plugin.version,
+            plugin.digest,
+            before.version,
+            before.digest,
+            reason,
+        )

@@ -137,7 +137,7 @@ def test_failures_that_are_no_faults_do_not_roll_back(make_app: MakeApp, folder:
     second = site.status()["digest"]
     for _ in range(10):
         site.served()
-    until(lambda: not site.host._probation)
+    until(lambda: not site.host._probations)
     assert site.status()["digest"] == second
 
 
@@ -150,7 +150,7 @@ def test_probation_can_be_turned_off(make_app: MakeApp, folder: Path) -> None:
     until(lambda: site.served() is None)
     for _ in range(20):
         site.served()
-    assert not site.host._probation
+    assert not site.host._probations
     assert site.served() is None
 
 

@@ -1,0 +1,66 @@
+"""Which version of a plugin is to serve: the folder's, unless something else was decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import PluginLoadError
+from .control import Control
+from .depot import Depot
+from .loader import plugin_name
+from .scan import Candidate
+from .versions import StoredVersion
+
+
+def choose(candidate: Candidate, name: str, control: Control, depot: Depot | None) -> Candidate:
+    """Return the version that is to serve where ``candidate`` lies in the folder.
+
+    :raises PluginLoadError: what was decided cannot be followed.
+    """
+    pin = control.pins.get(name)
+    if pin is not None and pin != candidate.digest:
+        return kept(candidate, name, pin, depot, f"is pinned to {pin:.12}")
+    bad = control.quarantined.get(candidate.digest)
+    if bad is None:
+        return candidate
+    why = f"{candidate.digest:.12} is quarantined ({bad.reason})"
+    if bad.replaced_by is None:
+        raise PluginLoadError(candidate.module_path, why, "deploy a different file")
+    return kept(candidate, name, bad.replaced_by, depot, why)
+
+
+def kept(candidate: Candidate, name: str, digest: str, depot: Depot | None, why: str) -> Candidate:
+    """Return a kept version, under the stem of the files for which it stands.
+
+    :param why: it is wanted, for the error.
+    :raises PluginLoadError: it is not kept, or was another plugin's.
+    """
+    path = candidate.module_path
+    found = depot.versions.get(digest, name) if depot else None
+    if found is None:
+        raise PluginLoadError(
+            path,
+            f"{why}, and the version {digest:.12} is not kept",
+            "deploy that version's file, or lift the decision with flask plugins unpin or release",
+        )
+    path = path.with_suffix(found.module_path.suffix)
+    found = replace(found, stem=candidate.stem, module_path=path)
+    if plugin_name(found) != name:
+        raise PluginLoadError(
+            path, f"{why}, but {digest:.12} had its name from its file", "deploy a different file"
+        )
+    return found
+
+
+def last_good(
+    candidate: Candidate, name: str, control: Control, depot: Depot
+) -> StoredVersion | None:
+    """Return the version to serve when ``candidate`` is bad and nothing serves; None if none."""
+    bad = {candidate.digest, *control.quarantined}
+    return depot.versions.previous(name, candidate.digest, bad)
+
+
+def decided(control: Control, name: str) -> tuple[object, ...]:
+    """Return all that was decided of one plugin, for comparing."""
+    bad = {d: q.replaced_by for d, q in control.quarantined.items() if q.name == name}
+    return name in control.disabled, control.pins.get(name), bad
