@@ -26,7 +26,6 @@ _CONNECTIONS = 8
 #: hook of a microsecond may miss 50 ms, which says nothing about replacing it.
 _TIMEOUT = 1.0
 _QUIET = 8.0  # seconds until a worker without requests must have put away what they needed
-_PATIENCE = 30.0
 #: What a worker's memory may grow by, in KiB, at least; and as a share of what it was.
 _RSS_KIB, _RSS_SHARE = 8 * 1024, 0.15
 _MAPPINGS = 60
@@ -163,15 +162,8 @@ def _unlink_and_create(server: Server, new: bytes, _number: int) -> None:
 
 def _end_on(server: Server, number: int) -> list[str]:
     """Deploy a last, good version, and wait for it; returns what is wrong if it does not come."""
-    server.rename(reload_guests.module(_SIZE, number))
-    wanted = {(reload_guests.version(number),) * 2}
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        answers = server.answers()
-        if set(answers.values()) == wanted:
-            return []
-        time.sleep(0.1)
-    return [f"version {number} was deployed last; after {_PATIENCE:g} s workers serve {answers}"]
+    others = server.end_on(number, reload_guests.module(_SIZE, number))
+    return [f"version {number} was deployed last, workers serve {others}"] if others else []
 
 
 def _settled(server: Server, before: dict[int, Process] | None = None) -> dict[int, Process]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.reload_guests import HEADER
+from benchmarks.reload_guests import HEADER, version
 from benchmarks.technology import optional
 
 PLUGIN = "bench.wasm"
@@ -116,6 +116,15 @@ class Server:
                 if len(found) == self.workers:
                     return found
         raise RuntimeError(f"{len(found)} of {self.workers} workers answer:\n{self.tail()}")
+
+    def end_on(self, number: int, content: bytes) -> set[tuple[str, str]]:
+        """Deploy this version; return what workers say, in time, if it is anything else."""
+        self.rename(content)
+        wanted = {(version(number),) * 2}
+        end = time.monotonic() + _PATIENCE
+        while (said := set(self.answers().values())) != wanted and time.monotonic() < end:
+            time.sleep(0.1)
+        return said - wanted
 
     def _ask(self, _number: int) -> tuple[str, str, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
