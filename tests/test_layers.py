@@ -30,6 +30,7 @@ FLOORS: Final = {
     "state": 2,
     "host": 3,
     "extension": 4,
+    "gunicorn": 4,
     "site": 4,
     "bodies": 4,
     "cli": 4,
