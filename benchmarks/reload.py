@@ -38,8 +38,8 @@ class Plan:
 
     sizes: tuple[int, ...] = (0, 25_000, 100_000, 500_000)
     workers: tuple[int, ...] = (2, 4)
-    reloads: int = 8
-    pairs: int = 4
+    reloads: int = 6
+    pairs: int = 3
     window: float = 3.0
     pause: float = 0.5
     load_sizes: tuple[int, ...] = (0, 100_000)
