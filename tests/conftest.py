@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from flask import Flask
 from guests import MakeApp
 
 from plugin_host import PluginHost
 from plugin_host.wasm.engine import engine
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 #: Set to 0 to run every app of the tests through wasmtime's public API.
 FAST_CALL = "PLUGIN_HOST_TESTS_FAST_CALL"

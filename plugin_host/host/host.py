@@ -416,7 +416,8 @@ class Host:
         if self.depot is None:
             return
         now = time.monotonic()
-        if changed or self._probations or now - self._published >= PUBLISH_INTERVAL:
+        interval = PUBLISH_INTERVAL / 4 if self._probations else PUBLISH_INTERVAL
+        if changed or now - self._published >= interval:
             self._published = now
             self.depot.beacon.publish(self.status())
         if changed:

@@ -15,7 +15,7 @@ import functools
 import weakref
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, PYFUNCTYPE, byref, c_size_t, c_uint8, c_uint64, c_void_p
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 import wasmtime
@@ -45,6 +45,8 @@ _SYMBOLS = {
     "wasmtime_error_new": 1,
 }
 _MAX_TEXT = 1024
+#: Seconds of processor time between two ticks that show that a guest is really computing.
+_COMPUTED = 0.0002
 
 
 class Unsupported(Exception):
@@ -125,24 +127,42 @@ _on_epoch = _EPOCH(_epoch)
 
 
 def _is_overdue(instance: FastInstance) -> bool:
-    """Whether the tick that stopped the guest came after its deadline.
+    """Whether the guest has computed on after a tick that came after its deadline.
 
-    What counts is when that tick was, not the time now: this thread may have waited for the GIL.
+    That tick may have come while this thread waited to enter the guest, and this very function may
+    have waited for the GIL: what counts is when the tick was, and processor time since then.
     """
     watchdog, told = instance.watchdog, instance.entered_at + 1
     stopped_by_tick = watchdog.ticks >= told
     instance.entered_at = watchdog.ticks
     ticked_at = watchdog.ticked_at
-    return stopped_by_tick and ticked_at[told % len(ticked_at)] >= instance.deadline
+    if not stopped_by_tick or ticked_at[told % len(ticked_at)] < instance.deadline:
+        return False
+    used, seen = thread_time(), instance.seen
+    if seen is not None and seen[0] == instance.deadline:
+        return used - seen[1] >= _COMPUTED
+    instance.seen = instance.deadline, used
+    return False
 
 
 class FastInstance(Instance):
     """An instance whose exports are called through the C API."""
 
-    __slots__ = ("_context", "_linked", "_memory", "_raw_instance", "_store", "_view")
+    __slots__ = (
+        "_context",
+        "_linked",
+        "_memory",
+        "_raw_instance",
+        "_store",
+        "_view",
+        "seen",
+    )
 
     def __init__(self, linked: FastLinked, limits: Limits, start: float, timeout: float) -> None:
         super().__init__(linked.engine)
+        #: A call's deadline, and this thread's processor time at its begin or when it was found
+        #: overdue; the former costs too much to be asked for before every call.
+        self.seen: tuple[float, float] | None = None
         self._linked = linked  # holds the callbacks that native code calls
         self._view: memoryview = memoryview(b"")
         self._memory: Any = None
@@ -229,6 +249,7 @@ class FastInstance(Instance):
             if self.entered_at != watchdog.ticks:
                 self.entered_at = watchdog.ticks
                 rearm(context, 1)  # a tick from before must not stop the guest to ask for the GIL
+                self.seen = deadline, thread_time()
             self.deadline, self.running = deadline, True
             error = call(context, function, arguments, count, trap_address)
             self.running = False

@@ -6,8 +6,9 @@ with its own deadline, so a short deadline never ends a neighbour's call. Withou
 (docs/rationale.md, "Why a watchdog and not a ticker?").
 
 On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a call:
-a guest must have been stopped by a tick that came after its deadline, and it gets at least `GRACE`
-from when it is entered (docs/rationale.md, "Why does a wait for the GIL not end a call?").
+a guest must have used the processor before it was stopped by a tick that came after its deadline,
+and it gets at least `GRACE` from when it is entered (docs/rationale.md, "Why does a wait for the GIL
+not end a call?").
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ GRACE = 0.002
 IDLE_AFTER = 2.0
 THREAD_NAME = "plugin-host-watchdog"
 #: The longest and shortest pause between two looks, in seconds.
-LONGEST, SHORTEST = 0.05, 0.001
+LONGEST, SHORTEST = 0.05, 0.0005
 
 
 class Watched(Protocol):

@@ -30,6 +30,7 @@ def app(tmp_path: Path, folder: Path) -> Flask:
         {
             "DATABASE": str(tmp_path / "shop.sqlite3"),
             "PLUGIN_HOST_DIR": str(folder),
+            "PLUGIN_HOST_DATA_DIR": str(tmp_path / "data"),
             "PLUGIN_HOST_RELOAD": False,
             "SECRET_KEY": "a key for tests only",
         }
