@@ -194,7 +194,7 @@ def test_status_is_documented(tmp_path: Path) -> None:
     """operations.md names exactly the keys that status() has."""
     (tmp_path / "good.wat").write_text(guests.adding("x-good", "1"))
     app = Flask("documented")
-    app.config["PLUGIN_HOST_DIR"] = str(tmp_path)
+    app.config.update(PLUGIN_HOST_DIR=str(tmp_path), PLUGIN_HOST_DATA_DIR="")
     plugins = PluginHost(app)
     with app.app_context():
         status = plugins.status()
@@ -315,7 +315,8 @@ def test_the_readme_first_plugin_works(tmp_path: Path) -> None:
     header, value = re.findall(r"# (x-\w+): (.+)$", README, re.MULTILINE)[0]
     (tmp_path / "first.wat").write_text(plugin)
     app = Flask("first")
-    app.config.update(PLUGIN_HOST_DIR=str(tmp_path), PLUGIN_HOST_RELOAD=False)
+    app.config.update(PLUGIN_HOST_DIR=str(tmp_path), PLUGIN_HOST_DATA_DIR="")
+    app.config["PLUGIN_HOST_RELOAD"] = False
     PluginHost(app)
     app.add_url_rule("/", view_func=lambda: "x" * 1_000_000)
     with app.test_client() as client:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ..errors import GuestTrap, ImportDenied
 from ..wasm.instance import HostFunction, Instance
+from ..wasm.moduleinfo import Import
 
 #: Bytes of one log message that are kept, and of one request for random bytes.
 MAX_LOG, MAX_RANDOM = 8192, 65_536
@@ -43,14 +44,14 @@ def functions(logger: logging.Logger) -> dict[str, tuple[HostFunction, ...]]:
 
 def select(
     path: object,
-    imports: Iterable[tuple[str, str]],
+    imports: Iterable[Import],
     wanted: Iterable[str] | None,
     granted: frozenset[str],
     logger: logging.Logger,
 ) -> list[HostFunction]:
     """Pick the host functions for a module's imports.
 
-    :param imports: module and name of each import.
+    :param imports: what the module imports.
     :param wanted: the capabilities that the manifest asks for; None: whatever is imported.
     :param granted: the capabilities that the app grants.
     :raises ImportDenied: an import is unknown, was not asked for, or is not granted.
@@ -59,7 +60,8 @@ def select(
     owners = {(f.module, f.name): (cap, f) for cap, group in offered.items() for f in group}
     asked = None if wanted is None else frozenset(wanted)
     chosen = {}
-    for module, name in imports:
+    for item in imports:
+        module, name, kind = item.module, item.name, item.type
         if (module, name) not in owners:
             known = ", ".join(sorted(f"{m}.{n}" for m, n in owners))
             raise ImportDenied(
@@ -69,8 +71,19 @@ def select(
             )
         capability, function = owners[module, name]
         _allow(path, f"{module}.{name}", capability, asked, granted)
+        if kind != (function.params, function.results):
+            raise ImportDenied(
+                str(path),
+                f"imports {module}.{name} as {_show(kind)}, which cannot be linked",
+                f"import it as {_show((function.params, function.results))}",
+            )
         chosen[module, name] = function
     return list(chosen.values())
+
+
+def _show(kind: tuple[tuple[str, ...], tuple[str, ...]] | None) -> str:
+    """Show a function's type; None is no function."""
+    return "no function" if kind is None else f"({', '.join(kind[0])}) -> ({', '.join(kind[1])})"
 
 
 def _allow(

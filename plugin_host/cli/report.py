@@ -85,7 +85,7 @@ class Report:
             loader.find_hooks(candidate, self.info, manifest)
             chosen = select(
                 path,
-                [(item.module, item.name) for item in self.info.imports],
+                self.info.imports,
                 manifest.capabilities,
                 settings.granted(manifest.name),
                 _logger(),

@@ -105,7 +105,7 @@ class Host:
         )
         #: What each request calls: starts watching the folder, in this process, once.
         self.watch: Callable[[], None] = (
-            self._watcher.ensure_started if settings.reload else _nothing
+            self._watcher.ensure_started if settings.reload and settings.enabled else _nothing
         )
         if hasattr(os, "register_at_fork"):
             renew = weakref.WeakMethod(self._renew_lock)

@@ -61,7 +61,7 @@ def load(
     """Verify a candidate completely and return the plugin.
 
     :param cache: where compiled code is kept; None compiles.
-    :param background: compile at low priority, because requests are being served.
+    :param background: requests are being served, and nobody waits for this.
 
     The module is checked, compiled and linked, and a trial instance is made under
     ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call. What the plugin
@@ -76,7 +76,7 @@ def load(
     logger = logging.getLogger(f"plugin_host.plugin.{manifest.name}")
     functions = select(
         path,
-        [(item.module, item.name) for item in info.imports],
+        info.imports,
         manifest.capabilities,
         settings.granted(manifest.name),
         logger,

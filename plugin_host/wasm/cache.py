@@ -34,7 +34,7 @@ logger = logging.getLogger("plugin_host")
 #: Seconds to wait for another worker's compile before compiling the same: at start-up well below
 #: the 30 s after which gunicorn kills a worker that has not reported.
 WAIT = 10.0
-#: The same in the background, where the other compiles at low priority and nobody waits for us.
+#: The same in the background, where nobody waits for us.
 WAIT_BACKGROUND = 60.0
 
 
@@ -86,7 +86,7 @@ class CompileCache:
         Blocks the calling operating-system thread, without the GIL, while it compiles, and up to
         the cache's ``wait`` while another worker compiles the same.
 
-        :param background: compile at low priority: for reloads, not at start-up.
+        :param background: nobody waits for this worker: wait longer for another's compile.
         :raises ModuleError: see `Engine.compile`.
         """
         name = artefact_name(wasm)
@@ -96,7 +96,7 @@ class CompileCache:
             module = None  # looked at again, and reported, when the lock is ours
         except Unusable as exc:
             self._trouble(str(exc))
-            return self._compile(engine, wasm, path, background)
+            return self._compile(engine, wasm, path)
         if module is not None:
             return module
         with self._locked(name, self._wait[background]):
@@ -136,7 +136,7 @@ class CompileCache:
     def _compile_and_keep(
         self, engine: Engine, wasm: bytes, path: Path, name: str, background: bool
     ) -> wasmtime.Module:
-        module = self._compile(engine, wasm, path, background)
+        module = self._compile(engine, wasm, path)
         try:
             self.artefacts.save(name, module.serialize())
             self._logged.clear()
@@ -154,11 +154,8 @@ class CompileCache:
         quietly.trim_memory()
         return module
 
-    def _compile(
-        self, engine: Engine, wasm: bytes, path: Path, background: bool
-    ) -> wasmtime.Module:
-        compile_it = functools.partial(engine.compile, wasm, path)
-        module = quietly.at_low_priority(compile_it) if background else compile_it()
+    def _compile(self, engine: Engine, wasm: bytes, path: Path) -> wasmtime.Module:
+        module = engine.compile(wasm, path)
         self._count("misses")
         return module
 

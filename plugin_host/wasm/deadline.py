@@ -5,10 +5,10 @@ epoch only when some call's deadline is due; each store's epoch callback then co
 with its own deadline, so a short deadline never ends a neighbour's call. Without calls it sleeps
 (docs/rationale.md, "Why a watchdog and not a ticker?").
 
-On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a call:
-a guest must have used the processor before it was stopped by a tick that came after its deadline,
-and it gets at least `GRACE` from when it is entered (docs/rationale.md, "Why does a wait for the GIL
-not end a call?").
+On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a
+call: a guest must have used the processor before it was stopped by a tick that came after its
+deadline, and it gets at least `GRACE` from when it is entered (docs/rationale.md, "Why does a wait
+for the GIL not end a call?").
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ def wat_to_wasm(text: bytes, path: Path) -> bytes:
 
 def one_line(message: str) -> str:
     """A foreign multi-line message on one line, for logs."""
-    return " ".join(message.split())
+    # With RUST_BACKTRACE set, some releases add a native backtrace.
+    return " ".join(message.partition("Stack backtrace:")[0].split())
 
 
 def settings() -> dict[str, bool]:

@@ -107,6 +107,7 @@ def serve(
     port = _free_port()
     environment = os.environ | {
         "FLASK_PLUGIN_HOST_DIR": str(folder),
+        "FLASK_PLUGIN_HOST_DATA_DIR": str(tmp_path / "data"),
         "FLASK_PLUGIN_HOST_FAST_CALL": os.environ.get("PLUGIN_HOST_TESTS_FAST_CALL", "1"),
         # Works from a checkout that is not installed, too.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),

@@ -233,15 +233,15 @@ def install(site: Site, new: Path) -> None:
 
 
 def rsync(site: Site, new: Path) -> None:
-    run("rsync", new, site.folder / "x.wasm")
+    run("rsync", "--ignore-times", new, site.folder / "x.wasm")
 
 
 def rsync_inplace(site: Site, new: Path) -> None:
-    run("rsync", "--inplace", new, site.folder / "x.wasm")
+    run("rsync", "--ignore-times", "--inplace", new, site.folder / "x.wasm")
 
 
 def rsync_delay_updates(site: Site, new: Path) -> None:
-    run("rsync", "--delay-updates", new, site.folder / "x.wasm")
+    run("rsync", "--ignore-times", "--delay-updates", new, site.folder / "x.wasm")
 
 
 def delayed_update(site: Site, new: Path) -> None:

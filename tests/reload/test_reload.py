@@ -206,7 +206,7 @@ import threading
 from flask import Flask
 from plugin_host import PluginHost
 app = Flask("shop")
-app.config["PLUGIN_HOST_DIR"] = {str(folder)!r}
+app.config.update(PLUGIN_HOST_DIR={str(folder)!r}, PLUGIN_HOST_DATA_DIR="")
 PluginHost(app)
 assert app.extensions["plugin_host"].snapshot.plugins
 assert threading.enumerate() == [threading.main_thread()], threading.enumerate()

@@ -502,37 +502,6 @@ def test_a_lock_file_that_goes_while_it_is_taken_is_taken_again(
     lock.release()
 
 
-def test_a_background_compile_is_nicer_and_its_thread_ends(
-    compiled: CompileCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the thread that compiles for a reload has a lower priority; at start-up none has."""
-    seen: list[tuple[bool, int]] = []
-    real = engine(False).compile
-
-    def spy(wasm: bytes, path: Path) -> wasmtime.Module:
-        nice = os.getpriority(os.PRIO_PROCESS, 0) if sys.platform == "linux" else 0
-        seen.append((threading.current_thread() is threading.main_thread(), nice))
-        return real(wasm, path)
-
-    monkeypatch.setattr(engine(False), "compile", spy)
-    for number, low in ((1, True), (2, False)):
-        made = compiled.compile(engine(False), module(number), PATH, background=low)
-        assert answer(made, engine(False)) == number
-    mine = os.getpriority(os.PRIO_PROCESS, 0) if sys.platform == "linux" else 0
-    nicer = background.NICE if sys.platform == "linux" else 0
-    assert seen == [(False, mine + nicer), (True, mine)]
-
-
-def test_what_a_background_thread_raises_is_raised() -> None:
-    """An error at low priority is the caller's."""
-
-    def fail() -> None:
-        raise KeyError("reason")
-
-    with pytest.raises(KeyError, match="reason"):
-        background.at_low_priority(fail)
-
-
 def test_memory_is_trimmed_after_a_compile_only(
     compiled: CompileCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,10 @@ def test_plugins_after_a_rewrite_see_the_new_request_once(make_app: MakeApp, fol
     assert app.test_client().get("/old").json == {"X-A": "1", "X-B": None, "X-C": "1"}
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("flask").split(".")[:3])) < (3, 1, 3),
+    reason="older test clients keep the context of the first start",
+)
 def test_the_test_client_keeps_the_context_of_a_rewritten_request(
     make_app: MakeApp, folder: Path
 ) -> None:
@@ -720,7 +725,7 @@ def test_several_apps_have_their_own_plugins(tmp_path: Path) -> None:
         folder.mkdir()
         put(folder, name, guests.adding("x-app", name))
         app = Flask(name)
-        app.config.update(PLUGIN_HOST_DIR=folder, PLUGIN_HOST_RELOAD=False)
+        app.config.update(PLUGIN_HOST_DIR=folder, PLUGIN_HOST_DATA_DIR="", PLUGIN_HOST_RELOAD=False)
         app.add_url_rule("/", view_func=lambda: "")
         plugins.init_app(app)
         apps.append(app)
