@@ -227,6 +227,7 @@ def test_old_versions_leave_nothing_behind(site: Site, folder: Path) -> None:
     assert host.status()["plugins"][0]["instances"] == 1
 
 
+@pytest.mark.slow
 def test_hammer_requests_never_fail_or_mix_versions_while_plugins_change(
     make_app: MakeApp, folder: Path
 ) -> None:
