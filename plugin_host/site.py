@@ -87,7 +87,9 @@ class Site:
         def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
             environ[key] = snapshot = host.snapshot.for_request(environ)
-            plan = snapshot.plan_early(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+            # The method as the framework's request will have it, or a plugin could be passed by.
+            method = environ["REQUEST_METHOD"].upper()
+            plan = snapshot.plan_early(method, environ.get("PATH_INFO", ""))
             if plan is None:
                 return wsgi_app(environ, start_response)
             environ[key] = exchange = Exchange(snapshot, plan)

@@ -529,6 +529,17 @@ def test_no_spelling_of_a_path_passes_a_plugin_by(
     assert response.status_code == 403
 
 
+def test_no_spelling_of_a_method_passes_a_plugin_by(make_app: MakeApp, folder: Path) -> None:
+    """A server may hand on a method in lower case, and the framework routes it all the same."""
+    put(
+        folder, "gate", on_request(guests.edit(guests.ANSWER, b"", 403)), 'match={methods=["POST"]}'
+    )
+    app, _ = make_app()
+    app.add_url_rule("/", view_func=lambda: "secret", methods=["POST"])
+    overrides = {"REQUEST_METHOD": "post"}
+    assert app.test_client().open("/", environ_overrides=overrides).status_code == 403
+
+
 def test_the_session_cookie_is_shown_to_response_hooks(make_app: MakeApp, folder: Path) -> None:
     """A plugin sees what the client will get, cookies that are set last included."""
     put(folder, "strip", on_response(guests.edit(guests.REMOVE_HEADER, b"Set-Cookie")))
