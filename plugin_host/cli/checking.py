@@ -11,10 +11,10 @@ import click
 
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
+from ..folder.scan import Candidate
 from ..host.host import NameTaken
 from ..host.loader import load
 from ..host.plugin import Plugin
-from ..host.scan import Candidate
 from . import options
 from .configuration import find_configuration, quiet
 from .files import Unread, orphans, read_file, read_folder

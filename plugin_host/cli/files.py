@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
-from ..host.folder import FolderScanner
-from ..host.scan import Candidate, Scan
-from ..host.settling import MANIFEST_SUFFIX, MODULE_SUFFIXES
-from ..host.wholefile import Listing, PluginFolder
+from ..folder.scan import Candidate, Scan
+from ..folder.scanner import FolderScanner
+from ..folder.settling import MANIFEST_SUFFIX, MODULE_SUFFIXES
+from ..folder.wholefile import Listing, PluginFolder
 from .options import Failure
 
 

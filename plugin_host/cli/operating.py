@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from ..errors import PluginHostError
-from ..host.decision import Decision
-from ..host.depot import Depot
-from ..host.fleet import WorkerState
 from ..host.host import Host
 from ..host.operations import the_depot
+from ..machine.decision import Decision
+from ..machine.depot import Depot
+from ..machine.fleet import WorkerState
 from .configuration import find_configuration
 from .options import Failure
 from .output import NONE, Cell, Styled, safe, say, say_json, table

@@ -15,10 +15,10 @@ from ..abi.guest import UnknownVersion
 from ..abi.host_functions import functions, select
 from ..config import KIB, Settings
 from ..errors import ModuleError, PluginLoadError
+from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
 from ..host import loader
 from ..host.plugin import ON_REQUEST, ON_RESPONSE
-from ..host.scan import Candidate
 from ..manifest import Manifest, RequestNeeds, ResponseNeeds, effective_limits
 from ..wasm.binary import (
     BinaryError,

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..host.control import Control
-from ..host.fleet import WorkerState
+from ..machine.control import Control
+from ..machine.fleet import WorkerState
 from . import options
 from .operating import COLOURS, failing, find_host
 from .output import NONE, Cell, Styled, safe, say, say_json, table, title

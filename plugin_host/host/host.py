@@ -14,20 +14,20 @@ from typing import Any
 from .. import osthread
 from ..config import Settings
 from ..errors import ConfigError, PluginHostError, PluginLoadError
+from ..folder.scan import Candidate, Scan
+from ..folder.scanner import FolderScanner
+from ..folder.watcher import Watcher
+from ..machine.control import Control, RolloutState, begin_rollout, describe
+from ..machine.depot import open_depot
 from ..wasm.runtime import rest
 from . import status
-from .control import Control, RolloutState, begin_rollout, describe
-from .depot import open_depot
-from .folder import FolderScanner
 from .loader import load, plugin_name
 from .plugin import Plugin
 from .probation import Probations
 from .registry import Canary, Snapshot
-from .scan import Candidate, Scan
 from .selection import choose, decided, kept, last_good
 from .status import Refusal
 from .switch import Switch, target_of
-from .watcher import Watcher
 
 logger = logging.getLogger("plugin_host")
 

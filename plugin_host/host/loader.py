@@ -25,6 +25,7 @@ from ..errors import (
     ManifestError,
     ModuleError,
 )
+from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
 from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
@@ -33,7 +34,6 @@ from ..wasm.engine import wat_to_wasm
 from ..wasm.instance import Limits
 from ..wasm.runtime import choose_engine, link
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
-from .scan import Candidate
 from .selftest import SelfTests
 
 #: The custom section that may hold the manifest.

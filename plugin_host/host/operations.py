@@ -15,15 +15,15 @@ import msgspec
 
 from ..config import did_you_mean
 from ..errors import PluginHostError, PluginLoadError
+from ..folder.scanner import FolderScanner
+from ..machine import control as decide
+from ..machine.control import Control, Quarantine
+from ..machine.decision import Decision
+from ..machine.depot import Depot
+from ..machine.versions import StoredVersion, resolve
 from ..wasm.runtime import rest
-from . import control as decide
-from .control import Control, Quarantine
-from .decision import Decision
-from .depot import Depot
-from .folder import FolderScanner
 from .host import Host
 from .loader import load, plugin_name
-from .versions import StoredVersion, resolve
 
 
 class OperationError(PluginHostError):

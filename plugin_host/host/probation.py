@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from ..config import Settings
 from ..errors import PluginHostError
-from .control import Control, Quarantine, quarantine
-from .depot import Depot
-from .fleet import WorkerState
+from ..machine.control import Control, Quarantine, quarantine
+from ..machine.depot import Depot
+from ..machine.fleet import WorkerState
 from .plugin import Plugin
 
 logger = logging.getLogger("plugin_host")

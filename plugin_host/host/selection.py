@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import PluginLoadError
-from .control import Control
-from .depot import Depot
+from ..folder.scan import Candidate
+from ..machine.control import Control
+from ..machine.depot import Depot
+from ..machine.versions import StoredVersion
 from .loader import plugin_name
-from .scan import Candidate
-from .versions import StoredVersion
 
 
 def choose(candidate: Candidate, name: str, control: Control, depot: Depot | None) -> Candidate:

@@ -15,6 +15,7 @@ from ..abi.guest import Guest
 from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, RequestEncoder, ResponseEncoder
 from ..config import Settings
 from ..errors import DeadlineExceeded, GuestError, HookError, ManifestError, SelfTestFailed
+from ..folder.scan import Candidate
 from ..hookspec import HookSpec
 from ..manifest import BusinessTest, Manifest, RequestTest, ResponseTest, SelfTest
 from ..manifest.selftest import RecordedRequest
@@ -27,7 +28,6 @@ from ..message import (
     environ_key,
 )
 from .expectation import Came, came_of_answer, came_of_request, came_of_response, mismatch
-from .scan import Candidate
 
 #: Statuses whose body a hook is never shown, as with responses that are served.
 _NOT_SHOWN = BODILESS | {206}

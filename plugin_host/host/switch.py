@@ -18,8 +18,8 @@ import msgspec
 
 from plugin_host import osthread
 
-from .datadir import DataDir, DataDirError, read
-from .fleet import Beacon, WorkerState, fleet
+from ..machine.datadir import DataDir, DataDirError, read
+from ..machine.fleet import Beacon, WorkerState, fleet
 from .plugin import Plugin
 from .registry import Canary
 

@@ -9,8 +9,8 @@ import guests
 import pytest
 from server import PATIENCE, WORKERS, serve
 
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.fleet import fleet
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.fleet import fleet
 
 pytestmark = pytest.mark.slow
 

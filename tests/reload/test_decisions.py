@@ -13,8 +13,8 @@ import pytest
 from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
-from plugin_host.host.control import disable, enable, pin, request_reload, unpin
 from plugin_host.host.host import Host
+from plugin_host.machine.control import disable, enable, pin, request_reload, unpin
 
 PATIENCE = 20.0
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from plugin_host.host.folder import FolderScanner
-from plugin_host.host.notifier import is_available
-from plugin_host.host.scan import Candidate, Scan
-from plugin_host.host.settling import Timing
-from plugin_host.host.watcher import Watcher
+from plugin_host.folder.notifier import is_available
+from plugin_host.folder.scan import Candidate, Scan
+from plugin_host.folder.scanner import FolderScanner
+from plugin_host.folder.settling import Timing
+from plugin_host.folder.watcher import Watcher
 
 DEADLINE = 30.0
 PAUSE = 0.25

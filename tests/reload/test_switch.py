@@ -18,9 +18,9 @@ import pytest
 from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
-from plugin_host.host.fleet import Beacon
 from plugin_host.host.host import Host
 from plugin_host.host.switch import Switch
+from plugin_host.machine.fleet import Beacon
 
 PATIENCE = 20.0
 
@@ -29,8 +29,8 @@ needs_locks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.fleet import Beacon
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.fleet import Beacon
 from plugin_host.host.switch import Switch
 data = DataDir.open(Path(sys.argv[1]))
 beacon = Beacon(data)

@@ -17,8 +17,8 @@ from flask.cli import ScriptInfo
 from guests import MakeApp
 
 from plugin_host.cli import cli, operating
-from plugin_host.host.control import Quarantine, quarantine
 from plugin_host.host.host import Host
+from plugin_host.machine.control import Quarantine, quarantine
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = {"reload", "disable", "enable", "pin", "unpin", "rollback", "release"}

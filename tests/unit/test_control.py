@@ -18,13 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plugin_host.host import control as module
-from plugin_host.host.control import (
+from plugin_host.machine import controlfile as module
+from plugin_host.machine.control import (
     EVERY,
     MAX_QUARANTINED,
     Control,
     ControlError,
-    ControlFile,
     Quarantine,
     describe,
     disable,
@@ -35,7 +34,8 @@ from plugin_host.host.control import (
     request_reload,
     unpin,
 )
-from plugin_host.host.datadir import DataDir, DataDirError, read
+from plugin_host.machine.controlfile import ControlFile
+from plugin_host.machine.datadir import DataDir, DataDirError, read
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 TRAPS = Quarantine("traps", 12.5, "tax", "1.1", B)
@@ -477,8 +477,9 @@ def test_hammer_concurrent_updates_lose_nothing(file: ControlFile) -> None:
     code = """
 import sys
 from pathlib import Path
-from plugin_host.host.control import ControlFile, disable, request_reload
-from plugin_host.host.datadir import DataDir
+from plugin_host.machine.control import disable, request_reload
+from plugin_host.machine.controlfile import ControlFile
+from plugin_host.machine.datadir import DataDir
 file = ControlFile(DataDir.open(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from plugin_host.host import datadir as module
-from plugin_host.host import locking
-from plugin_host.host.datadir import FOLDERS, DataDir, DataDirError, read, sweep
+from plugin_host.machine import datadir as module
+from plugin_host.machine import locking
+from plugin_host.machine.datadir import FOLDERS, DataDir, DataDirError, read, sweep
 
 SOON = 20.0  # seconds after which what must happen has not
 
@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(
 SETUP = """
 import os, sys
 from pathlib import Path
-from plugin_host.host.datadir import DataDir
+from plugin_host.machine.datadir import DataDir
 data = DataDir.open(Path(sys.argv[1]))
 """
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from plugin_host.host import fleet as module
-from plugin_host.host import locking
-from plugin_host.host.datadir import DataDir, DataDirError
-from plugin_host.host.fleet import Beacon, WorkerState, fleet, process_start
+from plugin_host.machine import fleet as module
+from plugin_host.machine import locking
+from plugin_host.machine.datadir import DataDir, DataDirError
+from plugin_host.machine.fleet import Beacon, WorkerState, fleet, process_start
 
 SOON = 20.0
 
@@ -31,8 +31,8 @@ needs_proc = pytest.mark.skipif(process_start(os.getpid()) is None, reason="need
 SETUP = """
 import os, signal, sys
 from pathlib import Path
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.fleet import Beacon
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.fleet import Beacon
 beacon = Beacon(DataDir.open(Path(sys.argv[1])))
 def say(*words):
     print(*words, flush=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from plugin_host.errors import PluginFileError
-from plugin_host.host.folder import FolderScanner
-from plugin_host.host.scan import Scan
-from plugin_host.host.settling import Timing
-from plugin_host.host.wholefile import Listing, Signature, Status, Whole
+from plugin_host.folder.scan import Scan
+from plugin_host.folder.scanner import FolderScanner
+from plugin_host.folder.settling import Timing
+from plugin_host.folder.wholefile import Listing, Signature, Status, Whole
 
 FOLDER = Path("plugins")
 T = Timing()

@@ -18,8 +18,8 @@ from plugin_host import ManifestError, SelfTestFailed
 from plugin_host.abi.guest import Guest
 from plugin_host.abi.native import BODY, BODY_OMITTED, RequestEncoder
 from plugin_host.config import Settings
+from plugin_host.folder.scan import Candidate
 from plugin_host.host.loader import load
-from plugin_host.host.scan import Candidate
 from plugin_host.host.selftest import SelfTests
 from plugin_host.manifest import parse_manifest
 

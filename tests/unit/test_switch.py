@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.fleet import Beacon
 from plugin_host.host.switch import LEAD, Switch, _target_of_status
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.fleet import Beacon
 
 TIMEOUT = 2.0
 OLD: list[dict[str, Any]] = [{"state": "serving", "name": "v", "digest": "1"}]

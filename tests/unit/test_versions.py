@@ -17,18 +17,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.scan import Candidate
-from plugin_host.host.versions import StoredVersion, VersionError, VersionStore, resolve
+from plugin_host.folder.scan import Candidate
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.versions import StoredVersion, VersionError, VersionStore, resolve
 
 SECOND = 10**9
 
 SETUP = """
 import sys
 from pathlib import Path
-from plugin_host.host.datadir import DataDir
-from plugin_host.host.scan import Candidate
-from plugin_host.host.versions import VersionStore
+from plugin_host.machine.datadir import DataDir
+from plugin_host.folder.scan import Candidate
+from plugin_host.machine.versions import VersionStore
 store = VersionStore(DataDir.open(Path(sys.argv[1])))
 candidate = Candidate.of("tax", [Path("/plugins/tax.wasm")], [b"x" * 1_000_000])
 """

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from plugin_host.host import notifier as notifier_module
-from plugin_host.host.notifier import FolderNotifier, is_available
-from plugin_host.host.watcher import BLIND_INTERVAL, Mode, Watcher
+from plugin_host.folder import notifier as notifier_module
+from plugin_host.folder.notifier import FolderNotifier, is_available
+from plugin_host.folder.watcher import BLIND_INTERVAL, Mode, Watcher
 
 NEVER = 3600.0
 DEADLINE = 20.0
@@ -355,7 +355,7 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 def test_child_starts_its_own_thread(mode: str) -> None:
     """After a fork the child's next request starts a thread there; the parent's goes on."""
     done = run(f"""
-        from plugin_host.host.watcher import Watcher
+        from plugin_host.folder.watcher import Watcher
         looked = threading.Event()
         watcher = Watcher(folder, looked.set, 3600.0, {mode!r})
         watcher.ensure_started()
@@ -381,7 +381,7 @@ def test_polls_in_a_real_thread_under_gevent() -> None:
         from gevent import monkey
         monkey.patch_all()
         import gevent, _thread
-        from plugin_host.host.watcher import Watcher
+        from plugin_host.folder.watcher import Watcher
         idents, main = [], monkey.get_original("_thread", "get_ident")()
         watcher = Watcher(
             folder, lambda: idents.append(monkey.get_original("_thread", "get_ident")()), 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plugin_host.errors import PluginFileError
-from plugin_host.host.wholefile import (
+from plugin_host.folder.wholefile import (
     PluginFolder,
     Signature,
     Status,

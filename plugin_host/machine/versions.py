@@ -22,8 +22,8 @@ import msgspec
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
 
+from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError, read, sweep
-from .scan import Candidate
 
 _log = logging.getLogger("plugin_host")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..wasm.cache import CompileCache
-from .control import ControlFile
+from .controlfile import ControlFile
 from .datadir import DataDir, DataDirError
 from .fleet import Beacon, WorkerState, fleet
 from .versions import VersionStore

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from plugin_host.host.settling import Event
+from plugin_host.folder.settling import Event
 
 # Imported here and not where it is used: a fork while another thread imports it leaves the import
 # lock held in the child, whose own import then never returns.

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plugin_host import osthread
-from plugin_host.host.notifier import FolderNotifier, is_available
-from plugin_host.host.settling import Event
+from plugin_host.folder.notifier import FolderNotifier, is_available
+from plugin_host.folder.settling import Event
 
 Mode = Literal["auto", "watchdog", "poll"]
 

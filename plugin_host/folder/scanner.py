@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from plugin_host.errors import PluginFileError
-from plugin_host.host.scan import Candidate, FolderError, Scan
-from plugin_host.host.settling import (
+from plugin_host.folder.scan import Candidate, FolderError, Scan
+from plugin_host.folder.settling import (
     MANIFEST_SUFFIX,
     MODULE_SUFFIXES,
     Event,
@@ -25,7 +25,7 @@ from plugin_host.host.settling import (
     StemState,
     Timing,
 )
-from plugin_host.host.wholefile import Files, PluginFolder, Status, unreadable
+from plugin_host.folder.wholefile import Files, PluginFolder, Status, unreadable
 
 MAX_MANIFEST_SIZE = 1 << 20
 _SUFFIXES = (*MODULE_SUFFIXES, MANIFEST_SUFFIX)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from plugin_host.errors import PluginFileError, PluginLoadError
-from plugin_host.host.wholefile import Signature, Status
+from plugin_host.folder.wholefile import Signature, Status
 
 MODULE_SUFFIXES = (".wasm", ".wat")
 MANIFEST_SUFFIX = ".toml"
