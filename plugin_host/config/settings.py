@@ -1,0 +1,139 @@
+"""The app's configuration: every ``PLUGIN_HOST_*`` key, read once into one frozen object.
+
+`KEYS` is the single list of keys: the reader, its error messages and the documentation use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ..errors import ConfigError
+from .grants import CAPABILITIES, Grants, parse_grants
+from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
+from .text import did_you_mean
+from .units import GIB, KIB, MIB
+
+KEYS: Final = (
+    Key(
+        "DIR",
+        "plugins",
+        "a path, absolute or relative to the app's root_path",
+        "The folder with the plugins.",
+        parse_folder,
+    ),
+    flag("CREATE_DIR", False, "Make a missing plugins folder instead of refusing to start."),
+    flag("ENABLED", True, "Load and run plugins at all."),
+    flag("RELOAD", True, "Notice changed files and reload their plugins while serving."),
+    choice("WATCHER", ("auto", "watchdog", "poll"), "How changed files are noticed."),
+    seconds("POLL_INTERVAL", 1.0, 0.05, 3600, "Time between two looks at the folder."),
+    seconds("TIMEOUT", 0.05, 0.001, 60, "Default and upper bound of every hook's deadline."),
+    seconds("INIT_TIMEOUT", 2.0, 0.001, 60, "Deadline for a new instance to become ready."),
+    count("MAX_INSTANCES", 32, 1, 1024, "a number", "Live instances per plugin version."),
+    count(
+        "MAX_MEMORY", 64 * MIB, 64 * KIB, 4 * GIB - 64 * KIB, "bytes", "Linear memory per instance."
+    ),
+    count("MAX_MODULE_SIZE", 32 * MIB, 8, GIB, "bytes", "Size of a plugin's file."),
+    count("MAX_BODY", MIB, 0, GIB, "bytes", "Size of a body that is passed to plugins."),
+    count("MAX_RESULT", 4 * MIB, 4 * KIB, GIB, "bytes", "Size of what a hook may return."),
+    Key(
+        "DATA_DIR",
+        None,
+        "a path, absolute or relative to the app's root_path, or '' for none",
+        "What the workers of a machine share; default: plugin_host in the app's instance folder.",
+        parse_data_dir,
+    ),
+    count("MAX_CACHE", 256 * MIB, 0, 1 << 40, "bytes", "Size of the cache of compiled modules."),
+    count("KEEP_VERSIONS", 5, 1, 100, "a number", "Good versions kept of each plugin."),
+    count(
+        "PROBATION_FAILURES",
+        5,
+        0,
+        1_000_000,
+        "a number",
+        "Failures on probation after which the version before returns; 0 is off.",
+    ),
+    count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
+    seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
+    choice("SWITCH", ("each", "together"), "When workers swap: each once ready, or all at once."),
+    seconds("SWITCH_TIMEOUT", 2.0, 0.05, 60, "Time for which workers wait to swap together."),
+    flag("FAST_CALL", True, "Call guests without the overhead of wasmtime's public API."),
+    Key(
+        "GRANTS",
+        CAPABILITIES,
+        f"a list out of {', '.join(CAPABILITIES)}, or a mapping of plugin name patterns to lists",
+        "The capabilities that plugins may use.",
+        parse_grants,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration of one app; times in seconds, sizes in bytes."""
+
+    dir: Path
+    create_dir: bool
+    enabled: bool
+    reload: bool
+    watcher: Literal["auto", "watchdog", "poll"]
+    poll_interval: float
+    timeout: float
+    init_timeout: float
+    max_instances: int
+    max_memory: int
+    max_module_size: int
+    max_body: int
+    max_result: int
+    data_dir: Path | None
+    max_cache: int
+    keep_versions: int
+    probation_failures: int
+    probation_calls: int
+    probation_seconds: float
+    switch: Literal["each", "together"]
+    switch_timeout: float
+    fast_call: bool
+    grants: Grants
+
+    @classmethod
+    def from_mapping(
+        cls,
+        config: Mapping[str, Any],
+        root_path: str | Path,
+        instance_path: str | Path | None = None,
+    ) -> Settings:
+        """Read every ``PLUGIN_HOST_*`` key of ``config``; paths come out absolute.
+
+        :param instance_path: where the data directory is by default; None is nowhere.
+
+        Text that can only mean one thing (``"true"``, ``"50"``, ``"log,clock"``) is accepted, since
+        values may come from the environment. The file system is not touched.
+
+        :raises ConfigError: for an unknown key, or a value of wrong type or out of range.
+        """
+        _reject_unknown(config)
+        values = {key.field: key.read(config) for key in KEYS}
+        root = Path(root_path).absolute()
+        values["dir"] = root / values["dir"]
+        if values["data_dir"] is not None:
+            values["data_dir"] = root / values["data_dir"]
+        elif config.get(PREFIX + "DATA_DIR") is None and instance_path is not None:
+            values["data_dir"] = Path(instance_path).absolute() / "plugin_host"
+        return cls(**values)
+
+    def granted(self, plugin_name: str) -> frozenset[str]:
+        """Return what every matching pattern grants, taken together."""
+        name = plugin_name.lower()
+        return frozenset().union(*(caps for glob, caps in self.grants if fnmatchcase(name, glob)))
+
+
+def _reject_unknown(config: Mapping[str, Any]) -> None:
+    known = {key.name for key in KEYS}
+    for name in config:
+        if isinstance(name, str) and name.startswith(PREFIX) and name not in known:
+            hint = did_you_mean(name, known) or "the known keys are " + ", ".join(sorted(known))
+            raise ConfigError(f"unknown configuration key {name}; {hint}")
