@@ -12,7 +12,7 @@ import click
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
 from ..folder.scan import Candidate
-from ..host.host import NameTaken
+from ..host.lineup import NameTaken
 from ..host.loader import load
 from ..host.plugin import Plugin
 from . import options

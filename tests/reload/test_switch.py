@@ -211,11 +211,11 @@ def test_a_host_that_waits_takes_a_newer_version_with_the_others(
     with plugins_changed.connected_to(receive, site.app):
         site.put("2")
         until(site.waits)
-        second = site.host._prepared["v"].digest
+        second = site.host._lineup.serving["v"].digest
         site.put("3")
         for _ in range(2):  # at the first time it is itself to look again
             assert not newer.agree("", "newer")
-        until(lambda: site.host._prepared["v"].digest != second)
+        until(lambda: site.host._lineup.serving["v"].digest != second)
         assert site.served() == "1"
         other.close()
         until(lambda: site.served() == "3")

@@ -22,7 +22,7 @@ from plugin_host import (
     PluginFileError,
     PluginLoadError,
 )
-from plugin_host.host.host import NameTaken
+from plugin_host.host.lineup import NameTaken
 
 HOOK = {"on_response": guests.UNCHANGED}
 GOOD = guests.module(HOOK)
@@ -223,7 +223,7 @@ def test_a_bad_file_is_a_clear_error_and_the_site_serves(
     response = app.test_client().get("/")
     assert (response.text, response.headers["x-good"]) == ("ok", "1")
     host = app.extensions["plugin_host"]
-    refusal = host._refused["bad"]
+    refusal = host._lineup.refused["bad"]
     assert type(refusal.error) is kind
     with pytest.raises(kind, match=message):
         raise refusal.error
@@ -239,7 +239,7 @@ def test_a_file_over_the_size_limit_is_refused_unread(make_app: MakeApp, folder:
     with (folder / "huge.wasm").open("wb") as file:
         file.truncate(100 << 20)
     app, _ = make_app()
-    error = app.extensions["plugin_host"]._refused["huge"].error
+    error = app.extensions["plugin_host"]._lineup.refused["huge"].error
     with pytest.raises(PluginFileError, match=r"huge\.wasm: .*104857600"):
         raise error
 
@@ -251,7 +251,7 @@ def test_an_unreadable_file_is_refused(make_app: MakeApp, folder: Path) -> None:
     (folder / "closed.wat").chmod(0)
     app, _ = make_app()
     with pytest.raises(PluginFileError, match="ermission"):
-        raise app.extensions["plugin_host"]._refused["closed"].error
+        raise app.extensions["plugin_host"]._lineup.refused["closed"].error
 
 
 def test_two_plugins_with_one_name_are_told_apart_by_file(make_app: MakeApp, folder: Path) -> None:
@@ -261,7 +261,7 @@ def test_two_plugins_with_one_name_are_told_apart_by_file(make_app: MakeApp, fol
     host = app.extensions["plugin_host"]
     assert [p.path.name for p in host.snapshot.plugins] == ["a.wat"]
     with pytest.raises(NameTaken, match=r"b\.wat: its name 'a' is that of the plugin from a\.wat"):
-        raise host._refused["b"].error
+        raise host._lineup.refused["b"].error
 
 
 def test_an_import_that_is_not_granted_is_refused_with_the_grant(
@@ -271,7 +271,7 @@ def test_an_import_that_is_not_granted_is_refused_with_the_grant(
     drop(folder, {"chatty.wat": imports(LOG)})
     app, _ = make_app(GRANTS={"*": ["clock"], "other": ["log"]})
     with pytest.raises(ImportDenied, match=r"does not grant it the capability 'log'; .*_GRANTS"):
-        raise app.extensions["plugin_host"]._refused["chatty"].error
+        raise app.extensions["plugin_host"]._lineup.refused["chatty"].error
     granted, _ = make_app(GRANTS={"chat*": ["log"]})
     assert [p.name for p in granted.extensions["plugin_host"].snapshot.plugins] == ["chatty"]
 
