@@ -76,6 +76,18 @@ class _Handler:
         self._wake()
 
 
+class _Replacement:
+    """What watchdog calls for a folder of which one file matters."""
+
+    def __init__(self, name: str, wake: Callable[[], None]) -> None:
+        self._name = name
+        self._wake = wake
+
+    def dispatch(self, event: Any) -> None:
+        if os.path.basename(os.fsdecode(event.dest_path)) == self._name:
+            self._wake()
+
+
 class FolderNotifier:
     """Watches one folder, whatever it is replaced by.
 
@@ -83,6 +95,7 @@ class FolderNotifier:
 
     :param hint: told the kind of event and the file's name.
     :param wake: told that it is time to look.
+    :param also: a file elsewhere; when another takes its place, it is time to look, too.
     """
 
     def __init__(
@@ -91,8 +104,11 @@ class FolderNotifier:
         hint: Callable[[Event, str], None],
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        also: Path | None = None,
     ) -> None:
         self._directory = directory
+        self._also = also
+        self._wake = wake
         self._handler = _Handler(hint, wake)
         self._clock = clock
         self._observer: Any = None
@@ -127,7 +143,17 @@ class FolderNotifier:
         path = os.path.realpath(self._directory)
         handler = cast("events.FileSystemEventHandler", self._handler)
         observer.schedule(handler, path, recursive=False, event_filter=_event_filter())
+        if self._also is not None:
+            self._schedule_also(observer, self._also)
         observer.start()
+
+    def _schedule_also(self, observer: Any, file: Path) -> None:
+        """Watch the other file's folder, if it is there; it is looked at in any case."""
+        handler = cast("events.FileSystemEventHandler", _Replacement(file.name, self._wake))
+        if file.parent.is_dir():
+            observer.schedule(
+                handler, str(file.parent), recursive=False, event_filter=[events.FileMovedEvent]
+            )
 
     def _is_alive(self) -> bool:
         observer = self._observer

@@ -74,6 +74,7 @@ class Watcher:
     :param mode: ``poll`` uses no events; ``auto`` and ``watchdog`` use them where they work, and
         poll at least every `BLIND_INTERVAL` seconds where not; ``watchdog`` warns of that.
     :param on_event: told the kind of event and the file's name, from another thread.
+    :param also: a file elsewhere whose replacement is an event, too.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Watcher:
         poll_interval: float,
         mode: Mode = "auto",
         on_event: Callable[[Event, str], None] | None = None,
+        also: Path | None = None,
     ) -> None:
         self._directory = directory
+        self._also = also
         self._on_wake = on_wake
         self._interval = poll_interval
         self._mode = mode
@@ -180,7 +183,7 @@ class Watcher:
         # watchdog's threads are greenlets there: they block the worker, or die.
         patched = osthread.is_gevent_patched()
         if is_available() and not patched:
-            return FolderNotifier(self._directory, self._on_event, bell.ring)
+            return FolderNotifier(self._directory, self._on_event, bell.ring, also=self._also)
         why = "under gevent" if patched else "watchdog cannot be imported"
         level = logging.WARNING if self._mode == "watchdog" else logging.INFO
         _log.log(level, "plugins folder %s: no file events (%s); polling", self._directory, why)

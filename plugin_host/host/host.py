@@ -78,6 +78,7 @@ class Host:
             settings.poll_interval,
             settings.watcher,
             self._scanner.hint,
+            also=self.depot.control.path if self.depot is not None else None,
         )
         self._probations = (
             None if self.depot is None else Probations(settings, self.depot, self._watcher.wake)

@@ -13,6 +13,7 @@ import pytest
 from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
+from plugin_host.folder.notifier import is_available
 from plugin_host.host.host import Host
 from plugin_host.machine.control import disable, enable, pin, request_reload, unpin
 
@@ -40,7 +41,7 @@ class Running:
     """A reloading app with the plugin ``v``, and what its pages say."""
 
     def __init__(self, make_app: MakeApp, **config: Any) -> None:
-        self.app, self.plugins = make_app(RELOAD=True, POLL_INTERVAL=0.05, **config)
+        self.app, self.plugins = make_app(**{"RELOAD": True, "POLL_INTERVAL": 0.05, **config})
         self.app.add_url_rule("/", view_func=lambda: "ok")
         self.host: Host = self.app.extensions["plugin_host"]
 
@@ -69,6 +70,17 @@ def test_a_disabled_plugin_stops_and_serves_again_when_enabled(
     assert Running(make_app).served() is None
     site.decide(enable, "v")
     until(lambda: site.served() == "1")
+
+
+@pytest.mark.skipif(not is_available(), reason="the platform tells no file events")
+def test_a_decision_does_not_wait_for_the_next_look(make_app: MakeApp, folder: Path) -> None:
+    """The file of what was decided is an event, as the plugins' files are."""
+    put(folder / "v.wat", version("1"))
+    site = Running(make_app, POLL_INTERVAL=3600)
+    assert site.served() == "1"
+    until(lambda: site.host.status()["watcher"]["mode"] == "watchdog")
+    site.decide(disable, "v")
+    until(lambda: site.served() is None)
 
 
 def test_a_pinned_version_serves_whatever_file_comes(make_app: MakeApp, folder: Path) -> None:
