@@ -14,7 +14,7 @@ class Candidate:
     """A plugin's files, whole, with content that was not handed out before.
 
     ``digest`` is the SHA-256 over module and manifest; ``module_digest`` is that of the module
-    alone, as ``sha256sum`` prints it.
+    alone, as ``sha256sum`` prints it. ``signature`` is what the ``.sig`` beside them holds, unread.
     """
 
     stem: str
@@ -24,9 +24,12 @@ class Candidate:
     manifest: bytes | None = field(repr=False)
     module_digest: str
     digest: str
+    signature: bytes | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, stem: str, paths: list[Path], contents: list[bytes]) -> Candidate:
+    def of(
+        cls, stem: str, paths: list[Path], contents: list[bytes], signature: bytes | None = None
+    ) -> Candidate:
         """Make one of the module's path and content, and the manifest's if there is one."""
         module_digest = digest = hashlib.sha256(contents[0]).hexdigest()
         manifest_path = manifest = None
@@ -34,7 +37,13 @@ class Candidate:
             manifest_path, manifest = paths[1], contents[1]
             both = module_digest + hashlib.sha256(manifest).hexdigest()
             digest = hashlib.sha256(both.encode()).hexdigest()
-        return cls(stem, paths[0], contents[0], manifest_path, manifest, module_digest, digest)
+        files = paths[0], contents[0], manifest_path, manifest
+        return cls(stem, *files, module_digest, digest, signature)
+
+    @property
+    def identity(self) -> tuple[Path, str, bytes | None]:
+        """What tells it from what was handed out before."""
+        return self.module_path, self.digest, self.signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ whose files changed and are whole. It reads; it neither parses nor compiles, and
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,16 +18,17 @@ from plugin_host.errors import PluginFileError
 from plugin_host.folder.scan import Candidate, FolderError, Scan
 from plugin_host.folder.settling import (
     MANIFEST_SUFFIX,
-    MODULE_SUFFIXES,
+    SIGNATURE_SUFFIX,
     Event,
     FileState,
     StemState,
     Timing,
+    split_name,
 )
 from plugin_host.folder.wholefile import Files, PluginFolder, Status, unreadable
 
 MAX_MANIFEST_SIZE = 1 << 20
-_SUFFIXES = (*MODULE_SUFFIXES, MANIFEST_SUFFIX)
+MAX_SIGNATURE_SIZE = 1 << 14
 _FRESH = 10.0  # seconds; an older stamp cannot hide a later write
 
 _log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class FolderScanner:
 
     def hint(self, event: Event, name: str) -> None:
         """Tell about an event on a file of the folder. Thread-safe; may come late or never."""
-        if _is_ours(name):
+        if split_name(name):
             self._hints.append((name, event, self._clock()))
 
     def forget(self, stem: str | None = None) -> None:
@@ -92,7 +92,7 @@ class FolderScanner:
             listing = self._files.listing()
         except OSError as error:
             return self._folder_missing(error)
-        statuses = {name: self._status(name) for name in listing.names if _is_ours(name)}
+        statuses = {name: self._status(name) for name in listing.names if split_name(name)}
         if self._is_quiet(listing.identity, statuses, now):
             return self._quiet
         self._folder_found(listing.identity, now)
@@ -147,7 +147,7 @@ class FolderScanner:
                 del self._stems[stem.name]
 
     def _file(self, name: str) -> tuple[StemState, FileState]:
-        stem_name, suffix = os.path.splitext(name)
+        stem_name, suffix = split_name(name) or (name, "")
         stem = self._stems.get(stem_name)
         if stem is None:
             stem = self._stems[stem_name] = StemState(stem_name)
@@ -158,12 +158,16 @@ class FolderScanner:
 
     def _status(self, name: str) -> Status:
         status = self._files.status(name, self._limit_of(name))
-        if not name.isascii() and _display(name) != name and status.signature is not None:
-            problem = PluginFileError(_display(name), "its name is not UTF-8", "rename the file")
+        if not name.isprintable() and status.signature is not None:
+            # Names end up in logs, on terminals and in other names.
+            what = "its name is not printable UTF-8"
+            problem = PluginFileError(_display(name), what, "rename the file")
             return Status(status.signature, problem)
         return status
 
     def _limit_of(self, name: str) -> int:
+        if name.endswith(SIGNATURE_SUFFIX):
+            return MAX_SIGNATURE_SIZE
         return MAX_MANIFEST_SIZE if name.endswith(MANIFEST_SUFFIX) else self._limit
 
     def _due(self, now: float, initial: bool) -> list[StemState]:
@@ -181,11 +185,12 @@ class FolderScanner:
         modules = stem.modules()
         if not modules:
             return None  # see _removed
-        manifest = stem.files.get(MANIFEST_SUFFIX)
+        manifest, signature = stem.files.get(MANIFEST_SUFFIX), stem.signature()
         files = modules + ([manifest] if manifest is not None and manifest.seen else [])
+        files += [signature] if signature is not None else []
         confirming = not stem.changed()
         try:
-            self._check(files)
+            self._check(modules, files)
             contents = self._contents(files, now)
         except PluginFileError as error:
             stem.conclude(error, now + self._timing.stale)
@@ -193,27 +198,27 @@ class FolderScanner:
         if contents is None:
             stem.postpone(self.directory / files[0].name, self._timing, now)
             return None
+        signed = contents.pop() if signature is not None else None
         paths = [self.directory / file.name for file in files]
-        candidate = Candidate.of(stem.name, paths, contents)
-        same = stem.identity == (candidate.module_path, candidate.digest)
+        candidate = Candidate.of(stem.name, paths, contents, signed)
+        same = stem.identity == candidate.identity
         confirmed = confirming and same
         stem.conclude(None, None if confirmed else self._confirm_at(files, now))
-        stem.hand_out((candidate.module_path, candidate.digest))
+        stem.hand_out(candidate.identity)
         return None if same else candidate
 
-    def _check(self, files: list[FileState]) -> None:
+    def _check(self, modules: list[FileState], files: list[FileState]) -> None:
         """Raise PluginFileError when a file is known to be unreadable or named twice."""
-        names = [file.name for file in files if not file.name.endswith(MANIFEST_SUFFIX)]
-        if len(names) > 1:
-            path = self.directory / _display(names[0])
-            both = " and ".join(_display(name) for name in names)
+        if len(modules) > 1:
+            path = self.directory / _display(modules[0].name)
+            both = " and ".join(_display(module.name) for module in modules)
             raise PluginFileError(path, f"{both} are both there", "remove one of them")
         for file in files:
             if file.problem is not None:
                 raise file.problem
 
     def _contents(self, files: list[FileState], now: float) -> list[bytes] | None:
-        """Read module and manifest; None when they are not whole now."""
+        """Read module, manifest and signature; None when they are not whole now."""
         contents = []
         for file in files:
             proof = file.needs_proof(now, self._timing)
@@ -225,7 +230,7 @@ class FolderScanner:
         if not contents[0]:
             path = self.directory / files[0].name
             raise PluginFileError(path, "is empty", "put a WebAssembly module there")
-        # With two files the first must still be what was read when the second was.
+        # With several files the first must still be what was read when the last was.
         first = self._files.status(files[0].name, self._limit)
         return contents if first.signature == files[0].seen else None
 
@@ -269,16 +274,12 @@ class FolderScanner:
         )
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a file is a module or a manifest: not hidden, temporary, or of another suffix."""
-    return name.endswith(_SUFFIXES) and not name.startswith((".", "~"))
-
-
 def _display(name: str) -> str:
     """Return a file name that can be logged and encoded, whatever bytes it has."""
-    if name.isascii():
+    if name.isprintable():
         return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _drain(hints: deque[tuple[str, Event, float]]) -> Iterator[tuple[str, Event, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,26 @@ from plugin_host.folder.wholefile import Signature, Status
 
 MODULE_SUFFIXES = (".wasm", ".wat")
 MANIFEST_SUFFIX = ".toml"
+SIGNATURE_SUFFIX = ".sig"
+"""After the module's whole name: ``price.wasm.sig``."""
+_SUFFIXES = (
+    *MODULE_SUFFIXES,
+    MANIFEST_SUFFIX,
+    *(suffix + SIGNATURE_SUFFIX for suffix in MODULE_SUFFIXES),
+)
 
 Event = Literal["created", "modified", "closed", "moved"]
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Return stem and suffix of a file that belongs to a plugin; None for every other.
+
+    Those are modules, manifests and signatures that are not hidden, temporary or nameless.
+    """
+    if name.endswith(_SUFFIXES) and not name.startswith((".", "~")):
+        suffix = next(suffix for suffix in _SUFFIXES if name.endswith(suffix))
+        return name[: -len(suffix)], suffix
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +92,7 @@ class FileState:
     def due(self, timing: Timing, *, alone: bool) -> float:
         """Return when this changed file may be read, or count as deleted.
 
-        :param alone: whether no second file (its manifest or module) may be changing with it.
+        :param alone: whether no other file of the plugin may be changing with it.
         """
         if self.seen is None:
             return self.since + timing.gone
@@ -105,7 +124,7 @@ class StemState:
     files: dict[str, FileState] = field(default_factory=dict)
     known: dict[str, Signature | None] = field(default_factory=dict)
     handed: bool = False
-    identity: tuple[Path, str] | None = None
+    identity: tuple[Path, str, bytes | None] | None = None
     inode: tuple[int, int] | None = None
     error: PluginLoadError | None = None
     again_at: float | None = None
@@ -119,6 +138,11 @@ class StemState:
         states = (self.files.get(suffix) for suffix in MODULE_SUFFIXES)
         return [f for f in states if f is not None and f.seen is not None]
 
+    def signature(self) -> FileState | None:
+        """Return the signature of the one module, if it is there."""
+        state = self.files.get(os.path.splitext(self.modules()[0].name)[1] + SIGNATURE_SUFFIX)
+        return None if state is None or state.seen is None else state
+
     def due(self, timing: Timing, folder_since: float) -> float | None:
         """Return when the changes may be read; None when there is nothing to do."""
         modules = self.modules()
@@ -127,7 +151,7 @@ class StemState:
         changed = self.changed()
         if not changed:
             return self.again_at
-        alone = MANIFEST_SUFFIX not in self.files
+        alone = len(self.files) == 1
         due = max(f.due(timing, alone=alone) for f in changed)
         if any(f.seen is None for f in changed):
             due = max(due, folder_since + timing.new_folder)
@@ -140,7 +164,7 @@ class StemState:
         self.error, self.again_at = error, again_at
         self.not_before, self.blocked_since = 0.0, None
 
-    def hand_out(self, identity: tuple[Path, str]) -> None:
+    def hand_out(self, identity: tuple[Path, str, bytes | None]) -> None:
         """Remember what was handed out, and from which module file."""
         self.handed, self.identity = True, identity
         seen = self.modules()[0].seen

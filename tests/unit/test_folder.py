@@ -12,7 +12,7 @@ import pytest
 
 from plugin_host.errors import PluginFileError
 from plugin_host.folder.scan import Scan
-from plugin_host.folder.scanner import FolderScanner
+from plugin_host.folder.scanner import MAX_SIGNATURE_SIZE, FolderScanner
 from plugin_host.folder.settling import Timing
 from plugin_host.folder.wholefile import Listing, Signature, Status, Whole
 
@@ -434,7 +434,75 @@ def test_name_that_is_not_text_is_an_error(world: World) -> None:
     world.put(os.fsdecode(b"\xff.wasm"), b"A")
     (error,) = world.start().errors
     assert error.stem == r"\xff"
-    assert str(error.error) == r"\xff.wasm: its name is not UTF-8; rename the file"
+    assert str(error.error) == r"\xff.wasm: its name is not printable UTF-8; rename the file"
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nERROR b.wasm", "a\x1b[2J.wasm", "a\u202eb.wasm", "a\x7f.wasm"]
+)
+def test_name_that_forges_a_log_line_is_an_error(world: World, name: str) -> None:
+    """A file name with control characters is not read, and its error is one printable line."""
+    world.put(name, b"A")
+    (error,) = world.start().errors
+    assert world.reads == []
+    assert error.stem.isprintable()
+    assert str(error.error).isprintable()
+
+
+def signatures(scan: Scan) -> dict[str, bytes | None]:
+    return {c.stem: c.signature for c in scan.candidates}
+
+
+def test_signature_comes_with_its_module(world: World) -> None:
+    """A .sig named after the module is handed out with it, and leaves the digest as it is."""
+    for name in ("a.wasm", "b.wat", "c.wasm"):
+        world.put(name, b"M")
+    world.put("a.wasm.sig", b"S")
+    world.put("b.wat.sig", b"T")
+    world.put("c.wat.sig", b"another's")
+    world.put("c.sig", b"nobody's")
+    scan = world.start()
+    assert signatures(scan) == {"a": b"S", "b": b"T", "c": None}
+    assert len({c.digest for c in scan.candidates}) == 1
+
+
+@pytest.mark.parametrize("change", ["added", "replaced", "removed"])
+def test_changed_signature_is_a_change(world: World, change: str) -> None:
+    """A plugin of which only the signature changes is handed out again, once."""
+    world.put("a.wasm", b"A")
+    if change != "added":
+        world.put("a.wasm.sig", b"old")
+    world.start()
+    world.quiet()
+    if change == "removed":
+        world.delete("a.wasm.sig")
+    else:
+        world.put("a.wasm.sig", b"new")
+    expected = None if change == "removed" else b"new"
+    assert signatures(world.scan()) == {}
+    world.now += T.gone
+    assert signatures(world.scan()) == {"a": expected}
+    assert signatures(world.scan(after=10)) == {}
+
+
+def test_signature_alone_is_no_plugin(world: World) -> None:
+    """A signature whose module is deleted does not keep the plugin there."""
+    world.put("a.wasm", b"A")
+    world.put("a.wasm.sig", b"S")
+    world.start()
+    world.quiet()
+    world.delete("a.wasm")
+    world.scan()
+    assert world.scan(after=T.gone).removed == {"a"}
+    assert world.scan(after=10) == Scan()
+
+
+def test_signature_that_is_too_large_is_not_read(world: World) -> None:
+    """A signature has a limit of its own; beyond it nothing of the plugin is read."""
+    world.put("a.wasm", b"A")
+    world.put("a.wasm.sig", b"S" * (MAX_SIGNATURE_SIZE + 1))
+    (error,) = world.start().errors
+    assert (error.path.name, world.reads) == ("a.wasm.sig", [])
 
 
 def test_missing_folder_changes_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
