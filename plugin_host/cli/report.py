@@ -7,12 +7,12 @@ and its ABI version, come from loading it, or from all the steps of that which r
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 from typing import Any, Final, Literal
 
 from ..abi.guest import UnknownVersion
-from ..abi.host_functions import functions, select
+from ..abi.host_functions import capabilities, select
+from ..abi.services import Services
 from ..config import KIB, Settings
 from ..errors import ModuleError, PluginLoadError
 from ..folder.scan import Candidate
@@ -88,7 +88,7 @@ class Report:
                 self.info.imports,
                 manifest.capabilities,
                 settings.granted(manifest.name),
-                _logger(),
+                Services.of(manifest.name),
             )
             engine = choose_engine(settings.fast_call)
             link(engine, engine.compile(self.wasm, path), chosen, path)
@@ -140,7 +140,7 @@ class Report:
         }
 
     def _import(self, item: Import) -> dict[str, Any]:
-        capability = _capabilities().get((item.module, item.name))
+        capability = capabilities().get((item.module, item.name))
         manifest = self.manifest
         asked = manifest is None or manifest.capabilities is None
         asked = asked or capability in (manifest.capabilities or () if manifest else ())
@@ -246,16 +246,3 @@ def _words(needs: RequestNeeds | ResponseNeeds) -> list[str]:
 
 def _type(kind: FuncType | None) -> dict[str, list[str]] | None:
     return None if kind is None else {"params": list(kind.params), "results": list(kind.results)}
-
-
-def _capabilities() -> dict[tuple[str, str], str]:
-    """Return the capability that each host function needs; an empty one is none."""
-    return {
-        (function.module, function.name): capability
-        for capability, group in functions(_logger()).items()
-        for function in group
-    }
-
-
-def _logger() -> logging.Logger:
-    return logging.getLogger("plugin_host.plugin")

@@ -7,7 +7,6 @@ to be taken back.
 from __future__ import annotations
 
 import functools
-import logging
 import re
 from collections.abc import Callable
 from time import monotonic
@@ -15,6 +14,7 @@ from time import monotonic
 from ..abi import guest as native
 from ..abi.guest import Guest
 from ..abi.host_functions import select
+from ..abi.services import Services
 from ..config import Settings
 from ..errors import (
     DeadlineExceeded,
@@ -57,11 +57,13 @@ def load(
     settings: Settings,
     cache: CompileCache | None = None,
     background: bool = False,
+    services: Callable[[str], Services] = Services.of,
 ) -> Plugin:
     """Verify a candidate completely and return the plugin.
 
     :param cache: where compiled code is kept; None compiles.
     :param background: requests are being served, and nobody waits for this.
+    :param services: makes what the plugin's host functions may use, given its name.
 
     The module is checked, compiled and linked, and a trial instance is made under
     ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call. What the plugin
@@ -73,13 +75,12 @@ def load(
     info = inspect_module(candidate, wasm)
     manifest = read_manifest(candidate, wasm)
     hooks = find_hooks(candidate, info, manifest)
-    logger = logging.getLogger(f"plugin_host.plugin.{manifest.name}")
     functions = select(
         path,
         info.imports,
         manifest.capabilities,
         settings.granted(manifest.name),
-        logger,
+        services(manifest.name),
     )
     engine = choose_engine(settings.fast_call)
     if cache is None:
@@ -137,6 +138,13 @@ def inspect_module(candidate: Candidate, wasm: bytes) -> ModuleInfo:
         raise ModuleError(
             path, f"is not a WebAssembly core module: {exc}", "copy the whole, built module"
         ) from exc
+    if info.export("_start") is not None and info.export("_initialize") is None:
+        raise ExportError(
+            path,
+            "is a WASI command, which runs once and ends: it exports _start, and no _initialize",
+            "build it as a reactor: clang -mexec-model=reactor, Rust's crate-type cdylib,"
+            " go build or tinygo build with -buildmode=c-shared",
+        )
     memory = info.export("memory")
     if memory is None or memory.kind != "memory":
         raise ExportError(path, "exports no memory", 'export the linear memory as "memory"')

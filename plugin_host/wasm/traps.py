@@ -19,6 +19,8 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
         ordinary one (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded or GuestTrap.
     """
     pending, instance.pending = instance.pending, None
+    if isinstance(pending, DeadlineExceeded):  # host functions do not know the call's timeout
+        return DeadlineExceeded(timeout)
     if isinstance(pending, HookError) or (
         pending is not None and not isinstance(pending, Exception)
     ):

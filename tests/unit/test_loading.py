@@ -102,9 +102,19 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[PluginLoadError], str]] = {
     ),
     "no hooks": ({"bad.wat": guests.module({})}, ExportError, "exports no hook; export on_request"),
     "an unknown import": (
-        {"bad.wat": imports('(import "wasi_snapshot_preview1" "fd_read" (func))')},
+        {"bad.wat": imports('(import "plugin_host" "exec" (func))')},
         ImportDenied,
-        r"imports wasi_snapshot_preview1\.fd_read, which this host does not offer; .*plugin_host\.log",
+        r"imports plugin_host\.exec, which this host does not offer; .*offers plugin_host\.log, plugin",
+    ),
+    "an import of an unknown module": (
+        {"bad.wat": imports('(import "wasi_unstable" "fd_read" (func))')},
+        ImportDenied,
+        r"imports wasi_unstable\.fd_read, .* offers env\.\*, plugin_host\.\*, wasi_snapshot_preview1\.\*",
+    ),
+    "a WASI command": (
+        {"bad.wat": guests.module(HOOK, extra='(func (export "_start"))')},
+        ExportError,
+        r"is a WASI command, .* exports _start, and no _initialize; build it as a reactor",
     ),
     "an import of the wrong type": (
         {"bad.wat": imports('(import "plugin_host" "log" (func (param i64)))')},
