@@ -1,0 +1,82 @@
+"""What host functions are made of: the services behind them, for one plugin, and their groups.
+
+A capability is a group of host functions. To add one: a file with a provider (see `Provider`), its
+name in ``config/grants.py``, and, if it needs something of the floors above, a field here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import NamedTuple
+
+from ..errors import DeadlineExceeded
+from ..wasm.instance import HostFunction, Instance
+
+#: Takes the instance that speaks, a level of `logging` and one message.
+Log = Callable[[Instance, int, str], None]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the host functions of one plugin may use; immutable, shared by all its instances.
+
+    The floors above give what they have by passing a factory to ``loader.load``: what of the host
+    belongs to one call (its request, say) is a callback that a host function asks when it runs, so
+    that calls which never ask pay nothing.
+
+    :param plugin: the plugin's name.
+    :param log: where its messages go.
+    """
+
+    plugin: str
+    log: Log
+
+    @classmethod
+    def of(cls, plugin: str) -> Services:
+        """Return what every plugin has: a logger of its own."""
+        return cls(plugin, _to(logging.getLogger(f"plugin_host.plugin.{plugin}")))
+
+
+class Group(NamedTuple):
+    """Host functions that are granted together.
+
+    :param capability: its name; empty for what needs no grant.
+    """
+
+    capability: str
+    functions: tuple[HostFunction, ...]
+
+
+#: Gives groups, the same whatever the services are; several providers may add to one capability.
+Provider = Callable[[Services], Iterator[Group]]
+
+
+def time_left(instance: Instance) -> float:
+    """Return the seconds until the current call's deadline, for host functions that wait or repeat.
+
+    :raises DeadlineExceeded: none are left.
+    """
+    left = instance.deadline - monotonic()
+    if left <= 0:
+        raise late()
+    return left
+
+
+def late() -> DeadlineExceeded:
+    """Return what a host function raises to end a call that misses its deadline."""
+    return DeadlineExceeded(0.0)  # floor 1 knows the call's whole time, and says that
+
+
+def one_line(text: str) -> str:
+    """Keep a guest's text on one line of the log."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _to(logger: logging.Logger) -> Log:
+    def log(_instance: Instance, level: int, message: str) -> None:
+        logger.log(level, "%s", one_line(message))
+
+    return log
