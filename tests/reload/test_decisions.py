@@ -79,6 +79,7 @@ def test_a_decision_does_not_wait_for_the_next_look(make_app: MakeApp, folder: P
     site = Running(make_app, POLL_INTERVAL=3600)
     assert site.served() == "1"
     until(lambda: site.host.status()["watcher"]["mode"] == "watchdog")
+    until(lambda: site.host._scanner._quiet.pending_until is None)  # no look at the file is due
     site.decide(disable, "v")
     until(lambda: site.served() is None)
 
