@@ -5,6 +5,7 @@ The ``description`` of a field's `msgspec.Meta` is the phrase that completes "al
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -58,9 +59,15 @@ def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return a struct's fields; resolving their annotations takes longer than all else here."""
+    return msgspec.structs.fields(struct)
+
+
 def documented(struct: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield every dotted key of a struct, and of the tables in it, with what it allows."""
-    for field in msgspec.structs.fields(struct):
+    for field in _fields(struct):
         if _is_table(field.type):
             yield from documented(field.type, f"{prefix}{field.encode_name}.")
         else:
@@ -75,7 +82,7 @@ def read_table(struct: type[_S], table: Any, prefix: str) -> _S:
     """
     if not isinstance(table, dict):
         raise BadKey.value(prefix.rstrip("."), table, "a table")
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = {field.encode_name: field for field in _fields(struct)}
     for key in table:
         if key not in fields:
             raise BadKey.unknown(key, prefix, list(fields))
