@@ -24,6 +24,8 @@ FLOORS: Final = {
     "hookspec": 0,
     "message": 0,
     "osthread": 0,
+    "throttle": 0,
+    "files": 0,
     "sdk": 0,
     "wasm": 1,
     "folder": 1,

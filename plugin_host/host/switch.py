@@ -18,7 +18,8 @@ import msgspec
 
 from plugin_host import osthread
 
-from ..machine.datadir import DataDir, DataDirError, read
+from ..files.private import read
+from ..machine.datadir import DataDir, DataDirError
 from ..machine.fleet import Beacon, WorkerState, fleet
 from .plugin import Plugin
 from .registry import Canary

@@ -13,8 +13,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from ..files.private import read
 from .control import Control, describe
-from .datadir import DataDir, DataDirError, read, unusable
+from .datadir import DataDir, DataDirError, unusable
 
 #: The log of every change: who, and what.
 audit_log = logging.getLogger("plugin_host.audit")

@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from plugin_host import osthread
 
-from .datadir import DataDir, DataDirError, read, sweep
-from .locking import Claim, try_lock
+from ..files.locking import Claim, try_lock
+from ..files.private import read, sweep
+from .datadir import DataDir, DataDirError
 
 _log = logging.getLogger("plugin_host")
 

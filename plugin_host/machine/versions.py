@@ -22,8 +22,9 @@ import msgspec
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
 
+from ..files.private import read, sweep
 from ..folder.scan import Candidate
-from .datadir import DataDir, DataDirError, read, sweep
+from .datadir import DataDir, DataDirError
 
 _log = logging.getLogger("plugin_host")
 

@@ -18,23 +18,22 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .filelock import remove_if_free
-from .privatefiles import SAFE, Unusable, not_private, read_or_make_key, write_whole
+from ..files.locking import remove_if_free
+from ..files.private import not_private, open_private, sweep, write_whole
+from .key import Unusable, read_or_make_key
 
 MAC_SIZE = 32
 #: Bytes that are read at once.
 PIECE = 1 << 18
 #: The time of last use is written at most this often, in seconds.
 TOUCH_EVERY = 3600
-#: Seconds after which a temporary file is a dead process's.
-ABANDONED = 3600
 
 _ARTEFACT = re.compile(r"(?P<version>[\w.+]+)-[0-9a-f]{64}\.cwasm")
-_LEFTOVER = re.compile(r"([\w.+]+-[0-9a-f]{64}\.cwasm|key)\.(lock|(?P<tmp>[0-9a-f]{16}\.tmp))")
+_LOCK = re.compile(_ARTEFACT.pattern + r"\.lock")
 
 
 class Rejected(Exception):
@@ -133,7 +132,7 @@ class Artefacts:
         """
         self.ready()
         try:
-            fd = os.open(self.directory / name, os.O_RDONLY | SAFE)
+            fd = open_private(self.directory / name, os.O_RDONLY)
         except FileNotFoundError:
             yield None
             return
@@ -161,7 +160,7 @@ class Artefacts:
             )
         mac = start_mac(read_or_make_key(self.directory), name)
         mac.update(code)
-        write_whole(self.directory / name, code, mac.digest())
+        write_whole(self.directory / name, [code, mac.digest()])
         self.prune(keep=name)
 
     def touch(self, artefact: Artefact, name: str) -> None:
@@ -211,15 +210,12 @@ class Artefacts:
 
     def _remove_leftovers(self) -> None:
         """Remove the lock and temporary files of processes that were killed."""
+        with suppress(OSError):
+            sweep(self.directory)
         for entry in self._entries():
-            match = _LEFTOVER.fullmatch(entry.name)
-            try:
-                if match and not match["tmp"]:
+            if _LOCK.fullmatch(entry.name):
+                with suppress(OSError):  # removed meanwhile, or open on Windows
                     remove_if_free(Path(entry.path))
-                elif match and abs(time.time() - entry.stat().st_mtime) > ABANDONED:
-                    os.unlink(entry.path)
-            except OSError:
-                continue  # removed meanwhile, or open on Windows
 
     def _entries(self) -> list[os.DirEntry[str]]:
         try:

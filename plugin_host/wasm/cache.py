@@ -23,11 +23,11 @@ from pathlib import Path
 import wasmtime
 
 from .. import osthread
-from . import background as quietly
+from ..files.locking import Claim, acquire
 from .artefacts import Artefact, Artefacts, Rejected
 from .engine import Engine, fingerprint
-from .filelock import FileLock
-from .privatefiles import Unusable
+from .key import Unusable
+from .trim import trim_memory
 
 logger = logging.getLogger("plugin_host")
 
@@ -151,7 +151,7 @@ class CompileCache:
                 f"{self.artefacts.directory} cannot be written: {exc.strerror}; make room, or make"
                 " it writable to this user"
             )
-        quietly.trim_memory()
+        trim_memory()
         return module
 
     def _compile(self, engine: Engine, wasm: bytes, path: Path) -> wasmtime.Module:
@@ -162,9 +162,11 @@ class CompileCache:
     @contextmanager
     def _locked(self, name: str, timeout: float) -> Iterator[None]:
         """Hold the machine's lock on a module, or go on without if that takes too long."""
-        lock = FileLock(self.artefacts.directory / f"{name}.lock")
+        path = self.artefacts.directory / f"{name}.lock"
+        claim: Claim | None = None
         try:
-            if not lock.acquire(timeout):
+            claim = acquire(path, timeout)
+            if claim is None:
                 logger.warning(
                     "compile cache: another worker has been compiling the same module for %g s;"
                     " this one compiles it too",
@@ -180,7 +182,8 @@ class CompileCache:
         try:
             yield
         finally:
-            lock.release()
+            if claim is not None:
+                claim.remove(path)
 
     def _trouble(self, text: str) -> None:
         self._count("errors")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import wasmtime
 
-from plugin_host.wasm import artefacts, filelock
+from plugin_host.files import locking
+from plugin_host.wasm import artefacts, cache
 from plugin_host.wasm.cache import CompileCache, artefact_name
 from plugin_host.wasm.engine import engine, wat_to_wasm
 
@@ -74,7 +75,8 @@ def start(tmp_path: Path, directory: Path) -> Iterator[Start]:
     head = f"""
         import os, sys, signal
         from pathlib import Path
-        from plugin_host.wasm import cache as module, engine as engines, filelock
+        from plugin_host.wasm import cache as module, engine as engines
+        from plugin_host.files import locking
         public = engines.engine(False)
         path = Path({str(tmp_path / "sums.wasm")!r})
         wasm = path.read_bytes()
@@ -167,7 +169,7 @@ def test_processes_that_race_compile_once(
 def test_processes_that_race_for_the_key_agree(start: Start, wasm: bytes, directory: Path) -> None:
     """Workers that start on an empty folder at once sign with one key."""
     script = """
-        from plugin_host.wasm.privatefiles import read_or_make_key
+        from plugin_host.wasm.key import read_or_make_key
         cache.artefacts.ready()
         say("ready")
         told()
@@ -194,9 +196,9 @@ def test_a_killed_compile_holds_nobody_up(
     waiter = start(COMPILE.format(background=False))
     assert hear(waiter) == "ready"
     tell(waiter)
-    lock = filelock.FileLock(directory / f"{artefact_name(wasm)}.lock")
-    assert not lock.acquire(0.1)
-    assert kept(directory) == {lock.path.name}
+    lock = directory / f"{artefact_name(wasm)}.lock"
+    assert not locking.acquire(lock, 0.1)
+    assert kept(directory) == {lock.name}
     kill(holder)
     assert hear(waiter) == "0 1 0 0"
     assert square(compiled.compile(engine(False), wasm, PATH)) == 144
@@ -211,13 +213,12 @@ def test_a_kill_leaves_no_lock_in_a_forked_child(
     """A lock ends with its holder, though a child that was forked meanwhile lives on."""
     script = """
         cache.artefacts.ready()
-        lock = filelock.FileLock(
-            cache.artefacts.directory / (module.artefact_name(wasm) + ".lock")
-        )
-        assert lock.acquire(0)
+        path = cache.artefacts.directory / (module.artefact_name(wasm) + ".lock")
+        lock = locking.acquire(path, 0)
+        assert lock
         child = os.fork()
         if child == 0:
-            lock.release()  # the parent's: not given back by this
+            lock.remove(path)  # the parent's: not given back by this
             say("child")
             told()
             os._exit(0)
@@ -225,12 +226,13 @@ def test_a_kill_leaves_no_lock_in_a_forked_child(
     """
     parent = start(script)
     assert hear(parent) == "child"
-    lock = filelock.FileLock(directory / f"{artefact_name(wasm)}.lock")
-    assert not lock.acquire(0.05)
+    path = directory / f"{artefact_name(wasm)}.lock"
+    assert not locking.acquire(path, 0.05)
     kill(parent)
-    assert lock.acquire(100)
+    lock = locking.acquire(path, 100)
+    assert lock
     tell(parent)  # the child, which has been waiting for this word
-    lock.release()
+    lock.remove(path)
 
 
 @posix
@@ -255,7 +257,7 @@ def test_a_forked_child_counts_for_itself_and_compiles(start: Start, wasm: bytes
             smaller = engines.wat_to_wasm(b"(module)", path)
             cache.compile(public, smaller, path)
             cache.compile(public, smaller, path)
-            held = len(filelock._held)
+            held = len(locking._claims)
             say(cache.stats().hits, cache.stats().misses, held)
             os._exit(0)
         os.waitpid(child, 0)
@@ -286,7 +288,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_half_artefact(
     kill(writer)
     assert artefact_name(wasm) not in kept(directory)
     assert square(compiled.compile(engine(False), wasm, PATH)) == 144
-    (left,) = directory.glob("*.tmp")
+    (left,) = directory.glob(".*.tmp")
     os.utime(left, (0, 0))
     compiled.artefacts.prune(keep=artefact_name(wasm))
     assert kept(directory) == {artefact_name(wasm)}
@@ -331,7 +333,7 @@ def test_a_folder_that_takes_no_file_costs_the_cache_only(
 
     def fail_twice(content: bytes) -> None:
         with monkeypatch.context() as broken:
-            broken.setattr(filelock, "_open", fail)
+            broken.setattr(cache, "acquire", fail)
             broken.setattr(artefacts, "write_whole", fail)
             for _ in range(2):
                 assert square(compiled.compile(engine(False), content, PATH)) == 144

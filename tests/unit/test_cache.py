@@ -15,9 +15,12 @@ import pytest
 import wasmtime
 
 from plugin_host.errors import ModuleError
-from plugin_host.wasm import artefacts, background, cache, filelock
+from plugin_host.files import locking
+from plugin_host.files.private import open_private
+from plugin_host.wasm import artefacts, cache
 from plugin_host.wasm.cache import CacheStats, CompileCache, artefact_name
 from plugin_host.wasm.engine import Engine, engine, wat_to_wasm
+from plugin_host.wasm.trim import trim_memory
 
 MIB = 1 << 20
 PATH = Path("answer.wasm")
@@ -417,19 +420,17 @@ def test_leftovers_of_dead_processes_are_removed(compiled: CompileCache, artefac
     directory = artefact.parent
     free = directory / f"1.0-{'1' * 64}.cwasm.lock"
     held = directory / f"1.0-{'2' * 64}.cwasm.lock"
-    old = directory / f"1.0-{'3' * 64}.cwasm.{'0' * 16}.tmp"
-    old_key = directory / f"key.{'0' * 16}.tmp"
-    young = directory / f"1.0-{'4' * 64}.cwasm.{'0' * 16}.tmp"
+    old, young = directory / f".{'3' * 16}.tmp", directory / f".{'4' * 16}.tmp"
     others = directory / "notes.tmp"
-    for path in (free, old, old_key, young, others):
+    for path in (free, old, young, others):
         path.touch()
-    for path in (old, old_key, others):
+    for path in (old, others):
         aged(path, 4000)
-    lock = filelock.FileLock(held)
-    assert lock.acquire(0)
+    lock = locking.acquire(held, 0)
+    assert lock
     compiled.artefacts.prune(keep=artefact.name)
     assert kept(directory) == {artefact.name, held.name, young.name, others.name}
-    lock.release()
+    lock.remove(held)
     assert kept(directory) == {artefact.name, young.name, others.name}
 
 
@@ -440,24 +441,24 @@ def test_leftovers_of_dead_processes_are_removed(compiled: CompileCache, artefac
 def test_a_lock_excludes_and_is_handed_on(tmp_path: Path) -> None:
     """Of several that want a lock one has it, each gets it in the end, and no file is left."""
     path = tmp_path / "lock"
-    first = filelock.FileLock(path)
-    assert first.acquire(0)
-    assert not filelock.FileLock(path).acquire(0.01)
+    first = locking.acquire(path, 0)
+    assert first
+    assert not locking.acquire(path, 0.01)
     inside: list[int] = []
     most: list[int] = []
 
     def work() -> None:
-        lock = filelock.FileLock(path)
-        assert lock.acquire(60)
+        lock = locking.acquire(path, 60)
+        assert lock
         inside.append(1)
         most.append(len(inside))
         inside.pop()
-        lock.release()
+        lock.remove(path)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
-    first.release()
+    first.remove(path)
     for thread in threads:
         thread.join()
     assert most == [1] * 6
@@ -468,38 +469,35 @@ def test_a_lock_excludes_and_is_handed_on(tmp_path: Path) -> None:
 def test_a_lock_on_a_removed_file_does_not_count(tmp_path: Path) -> None:
     """Who locks a file that is no longer at the path has not got the lock."""
     path = tmp_path / "lock"
-    first, second = filelock.FileLock(path), filelock.FileLock(path)
-    assert first.acquire(0)
+    first = locking.acquire(path, 0)
+    assert first
     path.unlink()
-    assert second.acquire(0)
-    first.release()  # which must not remove the second one's file
+    second = locking.acquire(path, 0)
+    assert second
+    first.remove(path)  # which must not remove the second one's file
+    locking.remove_if_free(path)  # nor must this
     assert path.exists()
-    assert not filelock.remove_if_free(path)
-    second.release()
+    second.remove(path)
     assert not path.exists()
 
 
 @posix
-def test_a_lock_file_that_goes_while_it_is_taken_is_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_file_that_goes_while_it_is_taken_is_taken_again(tmp_path: Path) -> None:
     """Who opened the file just before its holder removed it starts again with a new one."""
     path = tmp_path / "lock"
-    opened = filelock._open
     removed: list[int] = []
 
-    def late(path: Path, flags: int) -> int:
-        fd = opened(path, flags)
+    def late(path: Path) -> int:
+        fd = open_private(path)
         if not removed:
             removed.append(fd)
             path.unlink()
         return fd
 
-    monkeypatch.setattr(filelock, "_open", late)
-    lock = filelock.FileLock(path)
-    assert lock.acquire(60)
-    assert not filelock.FileLock(path).acquire(0)
-    lock.release()
+    lock = locking.acquire(path, 60, late)
+    assert lock
+    assert not locking.acquire(path, 0)
+    lock.remove(path)
 
 
 def test_memory_is_trimmed_after_a_compile_only(
@@ -507,7 +505,7 @@ def test_memory_is_trimmed_after_a_compile_only(
 ) -> None:
     """A compile gives its memory back; a mapping has none to give."""
     trims: list[int] = []
-    monkeypatch.setattr(background, "trim_memory", lambda: trims.append(1))
+    monkeypatch.setattr(cache, "trim_memory", lambda: trims.append(1))
     compiled.compile(engine(False), WASM, PATH)
     compiled.compile(engine(False), WASM, PATH)
     assert trims == [1]
@@ -515,17 +513,18 @@ def test_memory_is_trimmed_after_a_compile_only(
 
 def test_trimming_works_or_does_nothing_here() -> None:
     """Whatever the C library, trimming is harmless."""
-    background.trim_memory()
+    trim_memory()
 
 
 def test_waiting_is_bounded(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     """When another worker has not done after the wait, this one compiles too, and says so."""
     impatient = CompileCache(directory, MIB, wait=(0.01, 0.02))
     directory.mkdir(parents=True, mode=0o700)
-    lock = filelock.FileLock(directory / f"{artefact_name(WASM)}.lock")
-    assert lock.acquire(0)
+    path = directory / f"{artefact_name(WASM)}.lock"
+    lock = locking.acquire(path, 0)
+    assert lock
     made = impatient.compile(engine(False), WASM, PATH, background=True)
     assert answer(made, engine(False)) == 42
     assert counts(impatient) == (0, 1, 0, 0)
     assert "has been compiling the same module for 0.02 s" in caplog.text
-    lock.release()
+    lock.remove(path)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plugin_host.files.private import read
 from plugin_host.machine import controlfile as module
 from plugin_host.machine.control import (
     EVERY,
@@ -35,7 +36,7 @@ from plugin_host.machine.control import (
     unpin,
 )
 from plugin_host.machine.controlfile import ControlFile
-from plugin_host.machine.datadir import DataDir, DataDirError, read
+from plugin_host.machine.datadir import DataDir, DataDirError
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 TRAPS = Quarantine("traps", 12.5, "tax", "1.1", B)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from plugin_host.machine import datadir as module
-from plugin_host.machine import locking
-from plugin_host.machine.datadir import FOLDERS, DataDir, DataDirError, read, sweep
+from plugin_host.files import locking
+from plugin_host.files.private import read, sweep
+from plugin_host.machine.datadir import FOLDERS, DataDir, DataDirError
 
 SOON = 20.0  # seconds after which what must happen has not
 
@@ -157,7 +157,7 @@ def test_a_lock_keeps_others_out(data: DataDir) -> None:
     """While a lock is held nobody else gets it; afterwards, and under another name, they do."""
     with data.lock("one"):
         with data.lock("two"), pytest.raises(DataDirError, match="is locked by another process"):
-            data._acquire(data.path / "one.lock", 0)
+            data.lock("one", timeout=0).__enter__()
         with pytest.raises(DataDirError, match=r"one\.lock"), data.lock("one", timeout=0):
             pass
     with data.lock("one", timeout=0):
@@ -225,17 +225,18 @@ with data.lock("x"):
 def test_a_lock_that_lost_its_name_is_none(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever locks a file that was removed meanwhile goes on to the one of that name."""
     path = data.path / "x.lock"
-    removals = iter([path.unlink])
+    removals, try_lock = iter([path.unlink]), locking.try_lock
 
     def lock_and_remove(fd: int) -> bool | None:
-        got = locking.try_lock(fd)
+        got = try_lock(fd)
         next(removals, lambda: None)()
         return got
 
-    monkeypatch.setattr(module, "try_lock", lock_and_remove)
-    claim = data._acquire(path, SOON)
-    assert claim.is_at(path)
-    claim.close()
+    monkeypatch.setattr(locking, "try_lock", lock_and_remove)
+    with data.lock("x", timeout=SOON):
+        monkeypatch.undo()
+        with pytest.raises(DataDirError), data.lock("x", timeout=0):
+            pass
 
 
 def test_it_works_without_locks(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,14 +263,14 @@ def test_it_works_on_file_systems_without_locks(
     with data.lock("x", timeout=0):
         pass
     code = errno.EIO
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)), data.lock("x", timeout=0):
+    with pytest.raises(DataDirError, match=os.strerror(errno.EIO)), data.lock("x", timeout=0):
         pass
 
 
 def test_a_lock_that_cannot_be_opened_is_named(data: DataDir) -> None:
     """A lock's file that cannot be opened is a problem with path, cause and remedy."""
     (data.path / "x.lock").mkdir()
-    told = pytest.raises(DataDirError, match=r"x\.lock.*cannot be opened: Is a directory; let the")
+    told = pytest.raises(DataDirError, match=r"x\.lock.*cannot be locked: Is a directory; let the")
     with told, data.lock("x"):
         pass
 
@@ -324,12 +325,14 @@ for number in range(300):
 def test_leftovers_of_killed_writers_are_swept(data: DataDir) -> None:
     """Temporary files that nobody goes on with are removed, and nothing else."""
     folder = data.folder("cache")
-    for name in (".0.tmp", ".1.tmp", "kept"):
+    past, future, young = (f".{digit * 16}.tmp" for digit in "012")
+    for name in (past, future, young, "kept", "kept.tmp"):
         (folder / name).write_text("")
-    os.utime(folder / ".0.tmp", (0, 0))
-    os.utime(folder / "kept", (0, 0))
+    for name in (past, "kept", "kept.tmp"):
+        os.utime(folder / name, (0, 0))
+    os.utime(folder / future, (1 << 33, 1 << 33))  # written before the clock stepped back
     sweep(folder)
-    assert sorted(os.listdir(folder)) == [".1.tmp", "kept"]
+    assert sorted(os.listdir(folder)) == [young, "kept", "kept.tmp"]
 
 
 def test_only_our_own_files_are_read(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from plugin_host.files import locking
 from plugin_host.machine import fleet as module
-from plugin_host.machine import locking
 from plugin_host.machine.datadir import DataDir, DataDirError
 from plugin_host.machine.fleet import Beacon, WorkerState, fleet, process_start
 
@@ -283,9 +283,9 @@ def test_leftovers_are_swept(data: DataDir, beacon: Beacon) -> None:
     workers = data.path / "workers"
     leave(data, "1-a")
     leave(data, "1-b")
-    for name in ("1-b.lock", "1-c.lock", "notes.txt", ".old.tmp"):
+    for name in ("1-b.lock", "1-c.lock", "notes.txt", f".{'0' * 16}.tmp"):
         (workers / name).write_text("")
-    os.utime(workers / ".old.tmp", (0, 0))
+    os.utime(workers / f".{'0' * 16}.tmp", (0, 0))
     beacon.publish({"n": 1})
     assert statuses(data) == [{"n": 1}]
     assert [name for name in files(data) if not name.startswith(f"{os.getpid()}-")] == ["notes.txt"]

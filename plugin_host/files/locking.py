@@ -1,11 +1,22 @@
-"""Locks on open files: held by one process, and ended by the kernel however that process dies."""
+"""Locks on open files: held by one process, and ended by the kernel however that process dies.
+
+The name of a lock may go while somebody waits for it, so whoever got it looks whether the file is
+still the one of that name, and starts again if it is not.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import random
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
+
+from plugin_host import osthread
+
+from .private import open_private
 
 try:
     import fcntl
@@ -13,6 +24,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _NO_LOCKS: Final = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+#: Seconds between two attempts at most. Waiting by `flock` itself cannot be bounded; one attempt
+#: costs some microseconds, and other workers should notice the end of a compile in a few ms.
+_LONGEST_NAP: Final = 0.005
 
 
 class Claim:
@@ -48,6 +62,16 @@ class Claim:
             return os.path.samestat(os.fstat(self.fd), os.lstat(path))
         except FileNotFoundError:
             return False
+
+    def remove(self, path: Path) -> None:
+        """Give up the lock, after removing the file of that name if it is this one."""
+        try:
+            if self.held and self.is_at(path):
+                path.unlink()  # while it is locked: afterwards it may be another's
+        except OSError:
+            pass  # read-only, or open on Windows: the file stays, and the next holder takes it
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give up the lock, also for children that have a copy."""
@@ -96,3 +120,47 @@ def try_lock(fd: int, *, shared: bool = False) -> bool | None:
             return None
         raise
     return True
+
+
+def acquire(
+    path: Path, timeout: float, opened: Callable[[Path], int] = open_private
+) -> Claim | None:
+    """Lock the file of that name, making it if need be; None if it did not come free in time.
+
+    Where there are no locks nobody is kept out. Waiting sleeps this operating-system thread, and
+    holds nothing meanwhile. Not re-entrant.
+
+    :param timeout: seconds; 0 tries once.
+    :param opened: opens the file, and is called for each attempt.
+    :raises OSError: the file cannot be made or locked.
+    """
+    deadline = monotonic() + timeout
+    nap = 0.001
+    while (claim := _attempt(path, opened(path))) is None:
+        if monotonic() >= deadline:
+            return None
+        osthread.sleep(random.uniform(nap / 2, nap))  # noqa: S311  # not a secret
+        nap = min(2 * nap, _LONGEST_NAP)
+    return claim
+
+
+def remove_if_free(path: Path) -> None:
+    """Remove a lock's file if nobody holds the lock.
+
+    :raises OSError: it is gone already, or cannot be opened.
+    """
+    claim = _attempt(path, open_private(path, os.O_RDWR))
+    if claim is not None:
+        claim.remove(path)
+
+
+def _attempt(path: Path, fd: int) -> Claim | None:
+    claim = Claim(fd)
+    got: bool | None = False
+    try:
+        got = try_lock(fd)
+        got = got is None or (got and claim.is_at(path))
+    finally:
+        if not got:
+            claim.close()
+    return claim if got else None

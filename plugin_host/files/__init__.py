@@ -1,0 +1,1 @@
+"""Files of our own: for this user alone, written whole, and locks that end with their holder."""
