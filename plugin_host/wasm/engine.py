@@ -48,7 +48,7 @@ OPTIONS: dict[str, bool] = {
 class Engine:
     """A wasmtime engine and the watchdog that ends calls which miss their deadline.
 
-    :param fast: whether instances of this engine are called through `bindings` (deadlines by a
+    :param fast: whether instances of this engine are called through `fast` (deadlines by a
         store callback) or through wasmtime's public API (deadlines by counting ticks).
     """
 

@@ -1,4 +1,4 @@
-"""What an instance is, whichever way it is called (`bindings` or `public`)."""
+"""What an instance is, whichever way it is called (`fast` or `public`)."""
 
 from __future__ import annotations
 

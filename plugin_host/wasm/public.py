@@ -1,4 +1,4 @@
-"""The same as `bindings` through wasmtime's public API: the fallback, some 20 times slower.
+"""The same as `fast` through wasmtime's public API: the fallback, some 20 times slower.
 
 Deadlines are counted in epoch ticks here, because the public API has no epoch callback: never
 early, late by up to two ticks and by whatever delays the ticking thread.

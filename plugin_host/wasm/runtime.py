@@ -11,9 +11,11 @@ from pathlib import Path
 import wasmtime
 
 from ..errors import ImportDenied
-from . import bindings, public
+from . import fast, public
+from .bindings import Unsupported
 from .engine import Engine, engine, one_line
 from .instance import HostFunction, Linked
+from .selfcheck import self_check
 
 logger = logging.getLogger("plugin_host")
 
@@ -23,8 +25,8 @@ def fast_engine() -> Engine | None:
     """The engine for fast calls, or None if this wasmtime's bindings fail the self-check."""
     try:
         candidate = engine(True)
-        bindings.self_check(candidate)
-    except bindings.Unsupported as exc:
+        self_check(candidate)
+    except Unsupported as exc:
         logger.warning(
             "wasmtime %s: the fast call is off, calls go through the public API, some 20 times"
             " slower: %s; install a wasmtime release that this version supports",
@@ -47,7 +49,7 @@ def link(
 
     :raises ImportDenied: an import is not among them, or has another type.
     """
-    kind = bindings.FastLinked if chosen.fast else public.PublicLinked
+    kind = fast.FastLinked if chosen.fast else public.PublicLinked
     try:
         return kind(chosen, module, functions)
     except (wasmtime.WasmtimeError, wasmtime.Trap) as exc:
@@ -56,6 +58,6 @@ def link(
 
 def rest() -> None:
     """End the threads that watch deadlines, until the next call: a fork should find none."""
-    for fast in (True, False):
+    for way in (True, False):
         if engine.cache_info().currsize:
-            engine(fast).watchdog.rest()
+            engine(way).watchdog.rest()

@@ -21,6 +21,7 @@ from plugin_host.wasm import bindings
 from plugin_host.wasm.engine import Engine, engine, wat_to_wasm
 from plugin_host.wasm.instance import HostFunction, Instance, Limits, Linked
 from plugin_host.wasm.runtime import choose_engine, link
+from plugin_host.wasm.selfcheck import self_check
 
 PATH = Path("guest.wat")
 Make = Callable[..., Linked]
@@ -303,7 +304,7 @@ def test_text_that_does_not_assemble_is_refused_with_its_place() -> None:
 
 def test_the_bindings_pass_their_self_check() -> None:
     """The installed wasmtime's private bindings are the ones that the fast call knows."""
-    bindings.self_check(engine(True))
+    self_check(engine(True))
 
 
 def test_a_wasmtime_with_other_bindings_falls_back_with_a_warning(
@@ -313,7 +314,7 @@ def test_a_wasmtime_with_other_bindings_falls_back_with_a_warning(
     from plugin_host.wasm import runtime
 
     monkeypatch.setattr(bindings, "_SYMBOLS", {"wasmtime_func_call_unchecked": 99})
-    bindings._api.cache_clear()
+    bindings.api.cache_clear()
     runtime.fast_engine.cache_clear()
     try:
         assert choose_engine(True) is engine(False)
@@ -321,7 +322,7 @@ def test_a_wasmtime_with_other_bindings_falls_back_with_a_warning(
         assert "wasmtime_func_call_unchecked" in caplog.text
     finally:
         monkeypatch.undo()
-        bindings._api.cache_clear()
+        bindings.api.cache_clear()
         runtime.fast_engine.cache_clear()
     assert choose_engine(True) is engine(True)
 
