@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
+from time import monotonic
 
 from ..config import Settings
 from ..wasm.cache import CompileCache
@@ -13,6 +15,9 @@ from .fleet import Beacon, WorkerState, fleet
 from .versions import VersionStore
 
 logger = logging.getLogger("plugin_host")
+
+#: Seconds after which kept versions are tidied although nothing has changed.
+TIDY_INTERVAL = 86400.0
 
 
 class Depot:
@@ -27,10 +32,34 @@ class Depot:
         self.versions = VersionStore(self.datadir, settings.keep_versions)
         self.beacon = Beacon(self.datadir)
         self.cache = CompileCache(self.datadir.path / "cache", settings.max_cache)
+        self._tidied = float("-inf")
 
     def workers(self) -> list[WorkerState]:
         """Return the states of all live workers of the machine."""
         return fleet(self.datadir)
+
+    def tidy(self, there: Collection[str], serving: Collection[str], changed: bool) -> None:
+        """Remove the kept versions that nobody needs, after a change or once a day.
+
+        Never those that serve in a worker of the machine, or are pinned; see `VersionStore.prune`.
+
+        :param there: the names of the plugins that this process has, serving or not.
+        :param serving: the digests that it serves.
+        """
+        now = monotonic()
+        if not changed and now - self._tidied < TIDY_INTERVAL:
+            return
+        self._tidied = now
+        try:
+            plugins = [
+                each for worker in self.workers() for each in worker.status.get("plugins", ())
+            ]
+        except DataDirError:
+            return  # what the workers say is not to be had: publishing has said so
+        control = self.control.read()
+        digests = {*serving, *(each.get("digest") for each in plugins), *control.pins.values()}
+        names = {*there, *(each.get("name") for each in plugins), *control.pins, *control.disabled}
+        self.versions.prune(digests, names)
 
 
 def open_depot(settings: Settings) -> Depot | None:

@@ -1,8 +1,8 @@
 """The good versions of each plugin, kept so that a rollback needs no file from the operator.
 
-One file per name and digest, ``versions/<name>@<digest>.plugin``: a line of JSON, the module, the
-manifest. Its content is checked against the digest whenever it is read; its modification time says
-when it was last proven good.
+One file per name and digest, ``versions/<name>@<digest>.plugin``. Its content is checked against
+the digest whenever it is read; its modification time says when it was last proven good. That of
+``versions/<name>.there`` says when there was last such a plugin.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote_from_bytes, unquote_to_bytes
-
-import msgspec
 
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
@@ -25,13 +22,17 @@ from plugin_host.manifest.document import NAME_PATTERN
 from ..files.private import read, sweep
 from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError
+from .versionfile import is_kept, parse, parts_of, read_header
 
 _log = logging.getLogger("plugin_host")
 
 _SUFFIX: Final = ".plugin"
 _FILE: Final = re.compile(r"(?P<name>.+)@(?P<digest>[0-9a-f]{64})\.plugin")
 _MAX_SIZE: Final = 2 * 1024 * 1024 * 1024  # PLUGIN_HOST_MAX_MODULE_SIZE goes up to half of it
-_MAX_HEADER: Final = 64 * 1024
+#: Seconds for which the versions of a plugin are kept that is not there any more.
+FORGET_AFTER: Final = 30 * 86400
+#: That a plugin is there is written down at most this often, in seconds.
+_NOTE_EVERY: Final = 86400
 
 
 class VersionError(PluginHostError):
@@ -47,16 +48,6 @@ class StoredVersion:
     version: str
     stored_at: float
     file: str
-    module_size: int
-
-
-class _Header(msgspec.Struct, frozen=True):
-    """The first line of a file; file names may hold any bytes, so they are %-quoted."""
-
-    version: str
-    stem: str
-    module_path: str
-    manifest_path: str | None
     module_size: int
 
 
@@ -88,20 +79,24 @@ class VersionStore:
         """
         if not re.match(NAME_PATTERN, name):
             raise ValueError(f"{name!a} is not a plugin's name")
-        header = msgspec.json.encode(_header(candidate, version)) + b"\n"
+        parts = parts_of(candidate, version)
         try:
             path = self._datadir.folder("versions") / f"{name}@{candidate.digest}{_SUFFIX}"
             with self._datadir.lock("versions"):
-                if _is_kept(path, header, candidate):
-                    now = self._clock_ns()
-                    os.utime(path, ns=(now, now))
-                else:
-                    self._write(path, header, candidate)
+                if not is_kept(path, parts):
+                    self._datadir.write(path, parts, durable=True)
+                self._make_newest(path, name)
         except (OSError, DataDirError) as error:
             self._complain(f"{name} {version} cannot be kept for a rollback: {error}")
             return False
         self._complaint = None
         return True
+
+    def _make_newest(self, path: Path, name: str) -> None:
+        others = (found.mtime_ns for found in self._find(name) if found.path != path)
+        # After all others also when the clock has stepped back.
+        stamp = max(self._clock_ns(), max(others, default=0) + 1000)
+        os.utime(path, ns=(stamp, stamp))
 
     def get(self, digest: str, name: str | None = None) -> Candidate | None:
         """Return a kept version, as it was when it was put; None if there is none.
@@ -140,28 +135,46 @@ class VersionStore:
         older = history[digests.index(before) + 1 :] if before in digests else history
         return next((version for version in older if version.digest not in skip), None)
 
-    def prune(self, protected: Collection[str] = ()) -> None:
+    def prune(self, protected: Collection[str] = (), there: Collection[str] | None = None) -> None:
         """Remove all but the newest ``keep`` versions of each plugin; never those protected.
 
+        Of a plugin that has not been there for `FORGET_AFTER` seconds none stays.
+
         :param protected: digests that are pinned or serve.
+        :param there: the names of the plugins that there are, serving or not; None if unknown.
         """
-        seen: dict[str, int] = {}
         try:
             sweep(self._datadir.folder("versions"))
             with self._datadir.lock("versions"):  # nobody makes one newer meanwhile
-                for found in self._find():
-                    seen[found.name] = seen.get(found.name, 0) + 1
-                    if seen[found.name] > self.keep and found.digest not in protected:
-                        self._remove(found.path)
+                for versions in self._by_name():
+                    keep = self.keep if self._is_there(versions[0], there) else 0
+                    for found in versions[keep:]:
+                        if found.digest not in protected:
+                            self._remove(found.path)
         except (OSError, DataDirError) as error:
             self._complain(f"old versions cannot be removed: {error}")
 
-    def _write(self, path: Path, header: bytes, candidate: Candidate) -> None:
-        self._datadir.write(
-            path, [header, candidate.module, candidate.manifest or b""], durable=True
-        )
-        now = self._clock_ns()
-        os.utime(path, ns=(now, now))
+    def _by_name(self) -> Iterable[list[_Found]]:
+        versions: dict[str, list[_Found]] = {}
+        for found in self._find():
+            versions.setdefault(found.name, []).append(found)
+        return versions.values()
+
+    def _is_there(self, newest: _Found, there: Collection[str] | None) -> bool:
+        """Whether there is that plugin, or was lately; if there is, note it."""
+        if there is None:
+            return True
+        note, now = newest.path.with_name(f"{newest.name}.there"), self._clock_ns()
+        noted = _mtime_ns(note)
+        if newest.name in there:
+            if abs(now - noted) > _NOTE_EVERY * 1e9:
+                self._datadir.write(note, [], durable=False)
+                os.utime(note, ns=(now, now))
+            return True
+        if now - max(noted, newest.mtime_ns) < FORGET_AFTER * 1e9:
+            return True
+        note.unlink(missing_ok=True)
+        return False
 
     def _find(self, name: str | None = None) -> list[_Found]:
         """List what is kept of one plugin, or of all, newest first."""
@@ -171,7 +184,9 @@ class VersionStore:
                 for entry in entries:
                     match = _FILE.fullmatch(entry.name)
                     if match and name in (None, match["name"]):
-                        found.append(_found(entry, match["name"], match["digest"]))
+                        path = Path(entry.path)
+                        stamp = _mtime_ns(path)
+                        found.append(_Found(path, match["name"], match["digest"], stamp))
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self._complain(f"kept versions cannot be listed: {error}")
@@ -180,7 +195,7 @@ class VersionStore:
     def _describe(self, found: _Found) -> StoredVersion | None:
         try:
             with open(found.path, "rb") as file:
-                header = _decode(file.readline(_MAX_HEADER))
+                header = read_header(file)
         except FileNotFoundError:
             return None  # pruned by another worker
         except OSError as error:
@@ -189,15 +204,19 @@ class VersionStore:
         except ValueError as error:
             self._drop(found, str(error))
             return None
-        file_name = _unquote(header.module_path).name
         stored_at = found.mtime_ns / 1e9
         return StoredVersion(
-            found.digest, found.name, header.version, stored_at, file_name, header.module_size
+            found.digest,
+            found.name,
+            header.version,
+            stored_at,
+            header.file_name,
+            header.module_size,
         )
 
     def _load(self, found: _Found) -> Candidate | None:
         try:
-            candidate = _parse(read(found.path, _MAX_SIZE)[1])
+            candidate = parse(read(found.path, _MAX_SIZE)[1])
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -243,57 +262,8 @@ def resolve(prefix: str, digests: Iterable[str], what: str) -> str:
     raise VersionError(f"no {what} begins with {prefix!a}; kept: {known}")
 
 
-def _found(entry: os.DirEntry[str], name: str, digest: str) -> _Found:
+def _mtime_ns(path: Path) -> int:
     try:
-        mtime_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+        return path.lstat().st_mtime_ns
     except FileNotFoundError:
-        mtime_ns = 0  # pruned by another worker: reading it will tell
-    return _Found(Path(entry.path), name, digest, mtime_ns)
-
-
-def _header(candidate: Candidate, version: str) -> _Header:
-    return _Header(
-        version,
-        _quote(candidate.stem),
-        _quote(candidate.module_path),
-        None if candidate.manifest_path is None else _quote(candidate.manifest_path),
-        len(candidate.module),
-    )
-
-
-def _parse(content: bytes) -> Candidate:
-    """Turn a file's content into what was put, without checking the digest.
-
-    :raises ValueError: it is damaged.
-    """
-    line, _, rest = content.partition(b"\n")
-    header = _decode(line + b"\n")
-    paths, parts = [_unquote(header.module_path)], [rest[: header.module_size]]
-    if header.manifest_path is not None:
-        paths.append(_unquote(header.manifest_path))
-        parts.append(rest[header.module_size :])
-    return Candidate.of(str(_unquote(header.stem)), paths, parts)
-
-
-def _decode(line: bytes) -> _Header:
-    try:
-        return msgspec.json.decode(line, type=_Header)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _is_kept(path: Path, header: bytes, candidate: Candidate) -> bool:
-    size = len(header) + len(candidate.module) + len(candidate.manifest or b"")
-    try:
-        with open(path, "rb") as file:
-            return os.fstat(file.fileno()).st_size == size and file.read(len(header)) == header
-    except FileNotFoundError:
-        return False
-
-
-def _quote(text: str | Path) -> str:
-    return quote_from_bytes(os.fsencode(text))
-
-
-def _unquote(text: str) -> Path:
-    return Path(os.fsdecode(unquote_to_bytes(text)))
+        return 0  # never made, or pruned by another worker: reading it will tell

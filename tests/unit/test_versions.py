@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,50 @@ def test_old_versions_are_pruned(data: DataDir, store: VersionStore) -> None:
     store.prune()
     assert (kept(store), kept(store, "rates")) == (["four", "three"], ["one"])
     assert len(files(data)) == 3
+
+
+def test_a_clock_that_steps_back_changes_no_order(data: DataDir) -> None:
+    """What is put last is the newest, whatever the clock says."""
+    clock = iter([1000, 2000, 10, 11])
+    store = VersionStore(data, keep=3, clock_ns=lambda: next(clock) * SECOND)
+    put(store, ONE, TWO, THREE, ONE)
+    assert kept(store) == ["one", "three", "two"]
+
+
+def test_versions_of_plugins_that_are_long_gone_are_pruned(data: DataDir) -> None:
+    """A month after a plugin was there for the last time, all but what is protected goes."""
+    now = [1_700_000_000 * SECOND]
+    store = VersionStore(data, keep=2, clock_ns=lambda: now[0])
+    put(store, ONE, TWO)
+    put(store, ONE, name="rates")
+
+    def later(days: int, there: set[str] | None, protected: Collection[str] = ()) -> list[str]:
+        now[0] += days * 86400 * SECOND
+        store.prune(protected, there)
+        return kept(store)
+
+    assert later(40, {"tax", "rates"}) == ["two", "one"]  # served all the time
+    assert later(29, {"rates"}) == ["two", "one"]
+    assert later(20, None) == ["two", "one"]  # by somebody who does not know
+    assert later(0, {"tax", "rates"}) == ["two", "one"]  # back in time
+    assert later(29, {"rates"}) == ["two", "one"]
+    assert later(2, {"rates"}, {ONE.digest}) == ["one"]
+    assert later(0, {"rates"}) == []
+    assert files(data) == ["rates.there", path_of(data, ONE, "rates").name]
+
+
+def test_that_a_plugin_is_there_changes_no_order(data: DataDir) -> None:
+    """Noting it leaves alone when each version was proven good, and writes once a day at most."""
+    now = [1_700_000_000 * SECOND]
+    store = VersionStore(data, keep=2, clock_ns=lambda: now[0])
+    put(store, ONE, TWO)
+    before = store.history("tax")
+    now[0] += 2 * 86400 * SECOND
+    store.prune((), {"tax"})
+    noted = (data.path / "versions" / "tax.there").stat().st_ctime_ns
+    store.prune((), {"tax"})
+    assert store.history("tax") == before
+    assert (data.path / "versions" / "tax.there").stat().st_ctime_ns == noted
 
 
 def test_foreign_files_are_left_alone(data: DataDir, store: VersionStore) -> None:
