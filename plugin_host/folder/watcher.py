@@ -2,7 +2,8 @@
 
 One daemon thread of the operating system per process, started by the first request and never
 before a fork: threads do not survive one. It calls ``on_wake``, which decides what to do; the
-thread only decides when.
+thread only decides when. The first look is that request's own: what this process loaded when it
+started, or its parent before the fork, may be of long ago.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from plugin_host import osthread
 from plugin_host.folder.notifier import FolderNotifier, is_available
@@ -62,14 +63,22 @@ class _Loop:
         self.ended = False
 
 
+class OnWake(Protocol):
+    """Looks at the folder.
+
+    Returns the seconds after which it wants to be called again although nothing happens, or None.
+    """
+
+    def __call__(self, *, initial: bool = False) -> float | None: ...
+
+
 class Watcher:
     """Calls ``on_wake`` in its own thread, soon after the folder changed and at an interval.
 
     A watcher that nobody refers to any more ends its thread.
 
-    :param on_wake: looks at the folder; returns the seconds after which it wants to be called
-        again although nothing happens, or None. Called by one thread at a time. What it raises
-        is logged, and the thread goes on.
+    :param on_wake: called by one thread at a time; with ``initial`` by whoever starts the thread,
+        before there is one. What it raises is logged, and the thread goes on.
     :param poll_interval: seconds between two looks without any event.
     :param mode: ``poll`` uses no events; ``auto`` and ``watchdog`` use them where they work, and
         poll at least every `BLIND_INTERVAL` seconds where not; ``watchdog`` warns of that.
@@ -80,7 +89,7 @@ class Watcher:
     def __init__(
         self,
         directory: Path,
-        on_wake: Callable[[], float | None],
+        on_wake: OnWake,
         poll_interval: float,
         mode: Mode = "auto",
         on_event: Callable[[Event, str], None] | None = None,
@@ -95,6 +104,7 @@ class Watcher:
         self._started = False
         self._stopped = False
         self._start_lock = osthread.allocate_lock()  # held while the thread is being started
+        self._starting: int | None = None  # who holds it
         self._loop: _Loop | None = None
         self._events = False
         self._looks = 0
@@ -104,20 +114,31 @@ class Watcher:
         _watchers.add(self)
 
     def ensure_started(self) -> None:
-        """Start the thread if this process has none yet; free of cost when it has."""
-        if self._started:
+        """Look, and start the thread, if this process has none yet; free of cost when it has.
+
+        Who comes meanwhile waits: no request is served what was there when the process was made.
+        """
+        if self._started or self._starting == _thread.get_ident():
+            return  # the latter: on_wake calls this
+        # Under gevent not waited for: whoever holds it may be a greenlet of this very thread.
+        if not self._start_lock.acquire(not osthread.is_gevent_patched()):
             return
-        # Not waited for: whoever holds it is starting the thread, and under gevent may be a
-        # greenlet of this very thread.
-        if not self._start_lock.acquire(False):
-            return
+        self._starting = _thread.get_ident()
         try:
             if not self._started:
+                self._look_first()
                 self._start()
         except RuntimeError as error:  # no thread to be had: the request must not fail for it
             self._failed(error)
         finally:
+            self._starting = None
             self._start_lock.release()
+
+    def _look_first(self) -> None:
+        try:
+            self._on_wake(initial=True)
+        except Exception as error:  # the thread will look again
+            self._failed(error)
 
     def _start(self) -> None:
         loop = _Loop()
@@ -217,6 +238,7 @@ class Watcher:
     def _after_fork(self) -> None:
         """Forget the parent's thread; locks may have been held by threads that are gone."""
         self._start_lock = osthread.allocate_lock()
+        self._starting = None
         self._loop = None
         self._events = False
         self._started = self._stopped

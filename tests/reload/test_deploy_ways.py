@@ -79,7 +79,9 @@ class Site:
             on_event=self.scanner.hint,
         )
 
-    def look(self) -> float | None:
+    def look(self, *, initial: bool = False) -> float | None:
+        if initial:
+            return None  # the thread looks first, as when there was time since the start
         with self.looking:
             scan = self.scanner.scan(initial=self.scans == 0)
         with self.changed:

@@ -19,7 +19,7 @@ import pytest
 
 from plugin_host.folder import notifier as notifier_module
 from plugin_host.folder.notifier import FolderNotifier, is_available
-from plugin_host.folder.watcher import BLIND_INTERVAL, Mode, Watcher
+from plugin_host.folder.watcher import BLIND_INTERVAL, Mode, OnWake, Watcher
 
 NEVER = 3600.0
 DEADLINE = 20.0
@@ -31,14 +31,21 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /
 
 
 class Looks:
-    """An on_wake that counts, does what it is told, and can be waited for."""
+    """An on_wake that counts, does what it is told, and can be waited for.
+
+    The first look, by whoever starts the watcher, is counted apart.
+    """
 
     def __init__(self, *outcomes: float | BaseException | None) -> None:
         self.outcomes = list(outcomes)
         self.count = 0
+        self.initial = 0
         self.changed = threading.Condition()
 
-    def __call__(self) -> float | None:
+    def __call__(self, *, initial: bool = False) -> float | None:
+        if initial:
+            self.initial += 1
+            return None
         with self.changed:
             self.count += 1
             self.changed.notify_all()
@@ -107,7 +114,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made: list[Watcher] = []
 
     def make(
-        on_wake: Callable[[], float | None],
+        on_wake: OnWake,
         interval: float = NEVER,
         mode: Mode = "poll",
         **more: Any,
@@ -249,13 +256,62 @@ def test_stop_from_on_wake_does_not_block(make: Make) -> None:
     """on_wake may stop its own watcher: the thread ends when it returns."""
     results: list[bool] = []
 
-    def stop() -> None:
-        results.append(watcher.stop(DEADLINE))
+    def stop(*, initial: bool = False) -> None:
+        if not initial:
+            results.append(watcher.stop(DEADLINE))
 
     watcher = make(stop)
     watcher.ensure_started()
     eventually(lambda: results and not watcher.health()["alive"])
     assert results == [False]
+
+
+def test_starter_looks_once_before_there_is_a_thread(make: Make) -> None:
+    """Whoever starts the watcher has looked when it goes on; who comes meanwhile waits for that."""
+    looking, look_on = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def look(*, initial: bool = False) -> None:
+        if initial:
+            seen.append(threading.current_thread().name)
+            watcher.ensure_started()  # as what is told of a change may do
+            looking.set()
+            assert look_on.wait(DEADLINE)
+            seen.append("looked")
+
+    def serve() -> None:
+        watcher.ensure_started()
+        seen.append("served")
+
+    watcher = make(look)
+    first = threading.Thread(target=serve, name="first")
+    first.start()
+    assert looking.wait(DEADLINE)
+    second = threading.Thread(target=serve)
+    second.start()
+    assert seen == ["first"]
+    look_on.set()
+    for thread in (first, second):
+        thread.join(DEADLINE)
+    assert seen == ["first", "looked", "served", "served"]
+
+
+def test_failing_first_look_is_logged_and_the_thread_looks(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request does not fail because the first look does."""
+    looks = Looks()
+
+    def look(*, initial: bool = False) -> float | None:
+        if initial:
+            raise OSError("no disk")
+        return looks()
+
+    watcher = make(look)
+    watcher.ensure_started()
+    looks.wait_for(1)
+    assert "reloading failed" in caplog.text
+    assert watcher.health()["failures"] == 1
 
 
 def test_forgotten_watcher_ends_its_thread(tmp_path: Path) -> None:
@@ -357,13 +413,17 @@ def test_child_starts_its_own_thread(mode: str) -> None:
     done = run(f"""
         from plugin_host.folder.watcher import Watcher
         looked = threading.Event()
-        watcher = Watcher(folder, looked.set, 3600.0, {mode!r})
+        first = []
+        def look(initial=False):
+            first.append(os.getpid()) if initial else looked.set()
+        watcher = Watcher(folder, look, 3600.0, {mode!r})
         watcher.ensure_started()
         assert looked.wait(20)
         looked.clear()
         child = os.fork()
         assert watcher.health()["alive"] is (child != 0)
         watcher.ensure_started()
+        assert first == ([os.getpid()] if child else [os.getppid(), os.getpid()])
         watcher.wake()
         assert looked.wait(20)
         assert watcher.health()["alive"] and watcher.health()["pid"] == os.getpid()
@@ -383,8 +443,9 @@ def test_polls_in_a_real_thread_under_gevent() -> None:
         import gevent, _thread
         from plugin_host.folder.watcher import Watcher
         idents, main = [], monkey.get_original("_thread", "get_ident")()
-        watcher = Watcher(
-            folder, lambda: idents.append(monkey.get_original("_thread", "get_ident")()), 1.0)
+        def look(initial=False):
+            initial or idents.append(monkey.get_original("_thread", "get_ident")())
+        watcher = Watcher(folder, look, 1.0)
         watcher.ensure_started()
         with gevent.Timeout(20):
             while len(idents) < 3:
