@@ -100,7 +100,7 @@ class FolderScanner:
         candidates = [
             candidate
             for stem in self._due(now, initial)
-            if (candidate := self._read(stem, now)) is not None
+            if (candidate := self._read(stem, now, initial)) is not None
         ]
         removed = self._removed(candidates, now)
         self._quiet = Scan(
@@ -181,7 +181,7 @@ class FolderScanner:
         ripe = now - self._timing.batch if others else now
         return [stem for stem, due in dues if due is not None and due <= ripe]
 
-    def _read(self, stem: StemState, now: float) -> Candidate | None:
+    def _read(self, stem: StemState, now: float, initial: bool) -> Candidate | None:
         modules = stem.modules()
         if not modules:
             return None  # see _removed
@@ -203,7 +203,7 @@ class FolderScanner:
         candidate = Candidate.of(stem.name, paths, contents, signed)
         same = stem.identity == candidate.identity
         confirmed = confirming and same
-        stem.conclude(None, None if confirmed else self._confirm_at(files, now))
+        stem.conclude(None, None if confirmed else self._confirm_at(files, now, initial))
         stem.hand_out(candidate.identity)
         return None if same else candidate
 
@@ -234,9 +234,10 @@ class FolderScanner:
         first = self._files.status(files[0].name, self._limit)
         return contents if first.signature == files[0].seen else None
 
-    def _confirm_at(self, files: list[FileState], now: float) -> float | None:
+    def _confirm_at(self, files: list[FileState], now: float, initial: bool) -> float | None:
+        # What was seen to change is fresh, whatever the clock of whoever stamped it says.
         stamps = (max(f.seen.mtime_ns, f.seen.ctime_ns) for f in files if f.seen is not None)
-        fresh = self._wall() - max(stamps) / 1e9 < _FRESH
+        fresh = not initial or self._wall() - max(stamps) / 1e9 < _FRESH
         return now + self._timing.confirm if fresh else None
 
     def _removed(self, candidates: list[Candidate], now: float) -> frozenset[str]:

@@ -263,6 +263,20 @@ def test_fresh_file_is_read_twice(world: World) -> None:
     assert world.reads == ["a.wasm", "old.wasm", "a.wasm", "a.wasm"]
 
 
+@pytest.mark.parametrize("step", [-86400.0, 86400.0], ids=["back", "forth"])
+def test_clock_that_steps_hides_no_write(world: World, step: float) -> None:
+    """A file that was seen to change is read twice also when the clock has stepped since."""
+    world.put("a.wasm", b"A")
+    world.start()
+    world.quiet()
+    world.put("a.wasm", b"B")
+    world.wall += step
+    world.scan()
+    assert handed(world.scan(after=T.stable)) == {"a": (b"B", None)}
+    world.contents["a.wasm"] = b"C"
+    assert handed(world.scan(after=T.confirm)) == {"a": (b"C", None)}
+
+
 def test_deleted_plugin_is_removed_once(world: World) -> None:
     """A missing file is removed after half a second, and told once."""
     world.put("a.wasm", b"A")
