@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from ..errors import GuestTrap
 from ..wasm.instance import HostFunction, Instance
-from .services import Group, Services, one_line
+from .guest_log import one_line
+from .services import Group, Services
 
 #: Bytes of one log message that are kept, and of one request for random bytes.
 MAX_LOG, MAX_RANDOM = 8192, 65_536

@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 from ..errors import DeadlineExceeded
 from ..wasm.instance import HostFunction, Instance
-
-#: Takes the instance that speaks, a level of `logging` and one message.
-Log = Callable[[Instance, int, str], None]
+from .guest_log import GuestLog
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,12 @@ class Services:
     """
 
     plugin: str
-    log: Log
+    log: GuestLog
 
     @classmethod
-    def of(cls, plugin: str) -> Services:
-        """Return what every plugin has: a logger of its own."""
-        return cls(plugin, _to(logging.getLogger(f"plugin_host.plugin.{plugin}")))
+    def of(cls, plugin: str, log_rate: float = 100) -> Services:
+        """Return what every plugin has: a log of its own, of so many lines per second."""
+        return cls(plugin, GuestLog(logging.getLogger(f"plugin_host.plugin.{plugin}"), log_rate))
 
 
 class Group(NamedTuple):
@@ -68,15 +66,3 @@ def time_left(instance: Instance) -> float:
 def late() -> DeadlineExceeded:
     """Return what a host function raises to end a call that misses its deadline."""
     return DeadlineExceeded(0.0)  # floor 1 knows the call's whole time, and says that
-
-
-def one_line(text: str) -> str:
-    """Keep a guest's text on one line of the log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-
-
-def _to(logger: logging.Logger) -> Log:
-    def log(_instance: Instance, level: int, message: str) -> None:
-        logger.log(level, "%s", one_line(message))
-
-    return log

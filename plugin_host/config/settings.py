@@ -39,6 +39,7 @@ KEYS: Final = (
     count("MAX_MODULE_SIZE", 32 * MIB, 8, GIB, "bytes", "Size of a plugin's file."),
     count("MAX_BODY", MIB, 0, GIB, "bytes", "Size of a body that is passed to plugins."),
     count("MAX_RESULT", 4 * MIB, 4 * KIB, GIB, "bytes", "Size of what a hook may return."),
+    count("LOG_RATE", 100, 1, 1_000_000, "a number", "Lines per second that a plugin may log."),
     Key(
         "DATA_DIR",
         None,
@@ -88,6 +89,7 @@ class Settings:
     max_module_size: int
     max_body: int
     max_result: int
+    log_rate: int
     data_dir: Path | None
     max_cache: int
     keep_versions: int

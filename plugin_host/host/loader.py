@@ -57,13 +57,14 @@ def load(
     settings: Settings,
     cache: CompileCache | None = None,
     background: bool = False,
-    services: Callable[[str], Services] = Services.of,
+    services: Callable[[str, float], Services] = Services.of,
 ) -> Plugin:
     """Verify a candidate completely and return the plugin.
 
     :param cache: where compiled code is kept; None compiles.
     :param background: requests are being served, and nobody waits for this.
-    :param services: makes what the plugin's host functions may use, given its name.
+    :param services: makes what the plugin's host functions may use, given its name and
+        how many lines per second it may log.
 
     The module is checked, compiled and linked, and a trial instance is made under
     ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call. What the plugin
@@ -75,12 +76,13 @@ def load(
     info = inspect_module(candidate, wasm)
     manifest = read_manifest(candidate, wasm)
     hooks = find_hooks(candidate, info, manifest)
+    given = services(manifest.name, settings.log_rate)
     functions = select(
         path,
         info.imports,
         manifest.capabilities,
         settings.granted(manifest.name),
-        services(manifest.name),
+        given,
     )
     engine = choose_engine(settings.fast_call)
     if cache is None:
@@ -95,9 +97,12 @@ def load(
         instance = linked.instance(caps, start, timeout)
         return Guest(instance, hooks, config, settings.max_result, start, timeout)
 
-    trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
-    tests = SelfTests(candidate, manifest, hooks, make, settings)
-    tests.run(exported=info.export(native.SELFTEST) is not None)
+    try:
+        trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
+        tests = SelfTests(candidate, manifest, hooks, make, settings)
+        tests.run(exported=info.export(native.SELFTEST) is not None)
+    finally:
+        given.log.flush()
     return Plugin(
         path=path,
         digest=candidate.digest,
@@ -109,6 +114,7 @@ def load(
         trial=trial,
         size=settings.max_instances,
         max_result=settings.max_result,
+        log=given.log,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 from .. import osthread
 from ..abi.guest import Guest, is_spent
+from ..abi.guest_log import GuestLog
 from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
 from ..errors import GuestError, HookError, PoolExhausted
 from ..manifest import Manifest
@@ -47,6 +47,7 @@ class Plugin:
     :param trial: the guest on which loading was verified; serves the first call.
     :param size: how many guests may exist at once.
     :param max_result: most bytes a hook may return.
+    :param log: where its guests' words go.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Plugin:
         trial: Guest,
         size: int,
         max_result: int,
+        log: GuestLog,
     ) -> None:
         self.path = path
         self.digest = digest
@@ -71,13 +73,13 @@ class Plugin:
         self.hooks = hooks
         self.timeout = timeout
         self.loaded_at = time.time()
-        self.logger = logging.getLogger(f"plugin_host.plugin.{self.name}")
         self.counters = Counters()
         #: Called after a fault, while somebody wants to know.
         self.on_fault: Callable[[], None] | None = None
         self._guests = {trial}  # guarded by counters.lock
         self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
         self._pool.add(trial)
+        self._log, self._said = log, log.pending
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
         #: What goes into a record and comes out of a result, ready-made for the dispatcher.
@@ -113,6 +115,8 @@ class Plugin:
         pool.idle.append(guest)
         if pool.waiting:
             pool.notify()
+        if self._said:
+            self._log.flush()
         return value
 
     def totals(self) -> dict[str, Any]:
@@ -149,6 +153,8 @@ class Plugin:
             self._pool.release(guest)
         elif guest is not None:
             self._pool.discard()
+        if self._said:
+            self._log.flush()
         if fault and self.on_fault is not None:
             self.on_fault()
 

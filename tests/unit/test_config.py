@@ -34,6 +34,7 @@ def test_defaults() -> None:
         max_module_size=32 * MIB,
         max_body=MIB,
         max_result=4 * MIB,
+        log_rate=100,
         data_dir=None,
         max_cache=256 * MIB,
         keep_versions=5,
