@@ -89,7 +89,7 @@ class CompileCache:
         :param background: nobody waits for this worker: wait longer for another's compile.
         :raises ModuleError: see `Engine.compile`.
         """
-        name = artefact_name(wasm)
+        name = artefact_name(wasm, engine.metered)
         try:
             module = self._map(engine, name)
         except Rejected:
@@ -201,13 +201,15 @@ class CompileCache:
         self._counts = dict.fromkeys(("hits", "misses", "rejected", "errors"), 0)
 
 
-def artefact_name(wasm: bytes) -> str:
+def artefact_name(wasm: bytes, metered: bool = False) -> str:
     """The file name of a module's compiled form: by content, and by all that compiling depends on.
 
     It begins with wasmtime's version, by which `Artefacts.prune` goes.
+
+    :param metered: whether the code counts fuel.
     """
     digest = hashlib.sha256()
-    for part in (wasm, _release().encode(), fingerprint().encode(), _machine().encode()):
+    for part in (wasm, _release().encode(), fingerprint(metered).encode(), _machine().encode()):
         digest.update(hashlib.sha256(part).digest())
     return f"{_release()}-{digest.hexdigest()}.cwasm"
 

@@ -13,7 +13,7 @@ import wasmtime
 from ..errors import ImportDenied
 from . import fast, public
 from .bindings import Unsupported
-from .engine import Engine, engine, one_line
+from .engine import Engine, engine, engines, metered_engine, one_line
 from .instance import HostFunction, Linked
 from .selfcheck import self_check
 
@@ -21,10 +21,13 @@ logger = logging.getLogger("plugin_host")
 
 
 @functools.cache
-def fast_engine() -> Engine | None:
-    """The engine for fast calls, or None if this wasmtime's bindings fail the self-check."""
+def fast_engine(metered: bool = False) -> Engine | None:
+    """The engine for fast calls, or None if this wasmtime's bindings fail the self-check.
+
+    :param metered: one that counts fuel.
+    """
     try:
-        candidate = engine(True)
+        candidate = (metered_engine if metered else engine)(True)
         self_check(candidate)
     except Unsupported as exc:
         logger.warning(
@@ -37,9 +40,14 @@ def fast_engine() -> Engine | None:
     return candidate
 
 
-def choose_engine(fast_call: bool) -> Engine:
-    """The engine to use; ``fast_call`` is the app's ``PLUGIN_HOST_FAST_CALL``."""
-    return (fast_engine() if fast_call else None) or engine(False)
+def choose_engine(fast_call: bool, metered: bool = False) -> Engine:
+    """The engine to use.
+
+    :param fast_call: the app's ``PLUGIN_HOST_FAST_CALL``.
+    :param metered: whether fuel is counted.
+    """
+    found = fast_engine(metered) if fast_call else None
+    return found or (metered_engine if metered else engine)(False)
 
 
 def link(
@@ -58,6 +66,5 @@ def link(
 
 def rest() -> None:
     """End the threads that watch deadlines, until the next call: a fork should find none."""
-    for way in (True, False):
-        if engine.cache_info().currsize:
-            engine(way).watchdog.rest()
+    for each in engines():
+        each.watchdog.rest()

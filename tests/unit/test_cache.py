@@ -116,7 +116,7 @@ def test_a_restart_maps_what_was_kept(compiled: CompileCache, artefact: Path) ->
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda mp: mp.setattr(cache, "fingerprint", lambda: "other"), id="options"),
+        pytest.param(lambda mp: mp.setattr(cache, "fingerprint", lambda _: "other"), id="options"),
         pytest.param(lambda mp: mp.setattr(cache, "_machine", lambda: "other"), id="processor"),
         pytest.param(lambda mp: mp.setattr(cache, "_release", lambda: "1.0"), id="wasmtime"),
         pytest.param(lambda mp: mp.setenv("WASMTIME_BACKTRACE_DETAILS", "1"), id="environment"),
