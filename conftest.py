@@ -1,8 +1,8 @@
 """What tests with a marker need besides Python: skipped without it, or failed where it is required.
 
-A test that is marked ``node``, ``browser``, ``clang`` or ``gevent`` is skipped, before any of its
-fixtures is made, when its tool is missing. ``PLUGIN_HOST_TESTS_REQUIRE`` names, with commas
-between, the markers whose tests must run: there a skip is a failure.
+A test with a marker of `TOOLS` is skipped, before any of its fixtures is made, when its tool is
+missing. ``PLUGIN_HOST_TESTS_REQUIRE`` names, with commas between, the markers whose tests must
+run: there a skip is a failure.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ TOOLS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], tuple[Path,
     ),
     "clang": ((("clang",), ("wasm-ld",)), (), ()),
     "gevent": ((), ("gevent",), ()),
+    "go": ((("go",),), (), ()),
+    "rust": ((("rustc",),), (), ()),
+    "wasi_libc": ((("clang",), ("wasm-ld",)), (), (Path("/usr/lib/wasm32-wasi/libc.a"),)),
 }
 
 
@@ -40,7 +43,7 @@ def missing(marker: str) -> str:
     programs, packages, paths = TOOLS[marker]
     lacking = [" or ".join(names) for names in programs if not any(map(shutil.which, names))]
     lacking += [name for name in packages if importlib.util.find_spec(name) is None]
-    lacking += [f"{path.name} (npm ci)" for path in paths if not path.exists()]
+    lacking += [str(path) for path in paths if not path.exists()]
     return f"not installed: {', '.join(lacking)}" if lacking else ""
 
 
