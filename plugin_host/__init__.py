@@ -18,11 +18,13 @@ from .errors import (
     ManifestError,
     ModuleError,
     PayloadError,
+    PinError,
     PluginFileError,
     PluginHostError,
     PluginLoadError,
     PoolExhausted,
     SelfTestFailed,
+    SignatureError,
 )
 from .extension import PluginHost, plugins_changed
 from .site import HookFailed
@@ -41,11 +43,13 @@ __all__ = [
     "ManifestError",
     "ModuleError",
     "PayloadError",
+    "PinError",
     "PluginFileError",
     "PluginHost",
     "PluginHostError",
     "PluginLoadError",
     "PoolExhausted",
     "SelfTestFailed",
+    "SignatureError",
     "plugins_changed",
 ]

@@ -5,7 +5,9 @@
     PluginHostError
     ├── ConfigError              the app's configuration or a hookspec is wrong
     ├── PluginLoadError          a file cannot become a plugin; names the file and the remedy
-    │   ├── PluginFileError      missing, unreadable, empty, too large, not a regular file
+    │   ├── PluginFileError      missing, unreadable, empty, too large, not a regular file, unsafe
+    │   ├── SignatureError       not signed by a trusted key
+    │   ├── PinError             not what the configuration pins its name to
     │   ├── ManifestError        the manifest, or the plugin's config, is wrong
     │   ├── ModuleError          not WebAssembly, a component, invalid, or too large to compile
     │   ├── ImportDenied         imports something unknown or not granted
@@ -53,7 +55,15 @@ class PluginLoadError(PluginHostError):
 
 
 class PluginFileError(PluginLoadError):
-    """The file is missing, unreadable, empty, too large, or not a regular file."""
+    """The file is missing, unreadable, empty, too large, not a regular file, or lies unsafely."""
+
+
+class SignatureError(PluginLoadError):
+    """The module and its manifest are not signed by a key that the configuration trusts."""
+
+
+class PinError(PluginLoadError):
+    """The configuration pins the plugin's name to other files than these."""
 
 
 class ManifestError(PluginLoadError):

@@ -32,6 +32,7 @@ FLOORS: Final = {
     "abi": 2,
     "machine": 2,
     "state": 2,
+    "trust": 2,
     "host": 3,
     "extension": 4,
     "gunicorn": 4,
@@ -55,6 +56,7 @@ PACKAGES: Final = {
 EXCEPTIONS: Final = {
     "plugin_host.manifest.schema": {"jsonschema", "referencing"},
     "plugin_host.folder.notifier": {"watchdog"},
+    "plugin_host.trust.ed25519": {"cryptography"},
 }
 
 FOREIGN_ERRORS: Final = {"Trap", "WasmtimeError", "ExitTrap", "TrapCode"}

@@ -15,6 +15,7 @@ from .checking import check
 from .decisions import disable, enable, pin, release, reload, rollback, unpin
 from .inspecting import inspect
 from .listing import list_plugins
+from .signing import keygen, sign, verify
 from .status import show_status
 from .versions import show_history
 
@@ -26,9 +27,10 @@ Examples:
   flask --app shop plugins status
   flask --app shop plugins rollback price
 
-The configuration is the app's (FLASK_APP or --app, as for any flask command). list, inspect and
-check also work without an app, with the defaults and the environment's PLUGIN_HOST_* variables, and
-change nothing. The others are about the app's running workers, on this machine.
+The configuration is the app's (FLASK_APP or --app, as for any flask command). list, inspect, check
+and verify also work without an app, with the defaults and the environment's PLUGIN_HOST_*
+variables; keygen and sign need none. The others are about the app's running workers, on this
+machine.
 """
 
 
@@ -43,6 +45,8 @@ def cli(ctx: click.Context) -> None:
 cli.add_command(list_plugins)
 cli.add_command(inspect)
 cli.add_command(check)
+for _signing in (keygen, sign, verify):
+    cli.add_command(_signing)
 cli.add_command(show_status)
 cli.add_command(show_history)
 for _decision in (reload, disable, enable, pin, unpin, rollback, release):

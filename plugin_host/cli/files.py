@@ -11,7 +11,7 @@ from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
 from ..folder.scan import Candidate, Scan
 from ..folder.scanner import FolderScanner
-from ..folder.settling import MANIFEST_SUFFIX, MODULE_SUFFIXES
+from ..folder.settling import MANIFEST_SUFFIX, MODULE_SUFFIXES, SIGNATURE_SUFFIX
 from ..folder.wholefile import Listing, PluginFolder
 from .options import Failure
 
@@ -28,7 +28,7 @@ class _SomeFiles(PluginFolder):
     """A folder of which only some files are seen."""
 
     def __init__(self, path: Path, names: Container[str]) -> None:
-        super().__init__(path)
+        super().__init__(path)  # a file that somebody names may be anywhere
         self._names = names
 
     def listing(self) -> Listing:
@@ -42,7 +42,7 @@ def read_file(path: Path, settings: Settings) -> Candidate:
     :raises PluginFileError: missing, not a plugin's file, unreadable, empty, or too large.
     """
     _check_name(path)
-    names = {path.name, path.stem + MANIFEST_SUFFIX}
+    names = {path.name, path.stem + MANIFEST_SUFFIX, path.name + SIGNATURE_SUFFIX}
     scan = _scan(path.parent, settings, _SomeFiles(path.parent, names))
     if scan.candidates:
         return scan.candidates[0]
@@ -58,7 +58,7 @@ def read_folder(settings: Settings) -> list[Candidate | Unread]:
     """
     folder = settings.dir
     check_folder(folder)
-    scan = _scan(folder, settings, PluginFolder(folder))
+    scan = _scan(folder, settings, PluginFolder.of(settings))
     found: dict[str, Candidate | Unread] = {c.stem: c for c in scan.candidates}
     found.update({e.stem: Unread(e.error.path, e.error) for e in scan.errors})
     for stem in scan.present - found.keys():

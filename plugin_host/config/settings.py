@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from .grants import CAPABILITIES, Grants, parse_grants
 from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
 from .text import did_you_mean
+from .trust import Pins, absolute_keys, parse_links, parse_pins, parse_trusted_keys
 from .units import GIB, KIB, MIB
 
 KEYS: Final = (
@@ -69,6 +70,28 @@ KEYS: Final = (
         "The capabilities that plugins may use.",
         parse_grants,
     ),
+    Key(
+        "TRUSTED_KEYS",
+        None,
+        "a list of public keys ('ed25519:…') and of paths of files that hold some",
+        "Load only plugins that one of these keys has signed.",
+        parse_trusted_keys,
+    ),
+    Key(
+        "PINS",
+        {},
+        "a mapping of plugin name patterns to SHA-256 digests, or to lists of them",
+        "The only files that may become plugins of these names.",
+        parse_pins,
+    ),
+    choice("HYGIENE", ("warn", "refuse", "off"), "What happens where others may write."),
+    Key(
+        "ALLOW_LINKS",
+        (),
+        "a list of folders, absolute or relative to the app's root_path",
+        "Where links out of the plugins folder may lead to.",
+        parse_links,
+    ),
 )
 
 
@@ -100,6 +123,10 @@ class Settings:
     switch_timeout: float
     fast_call: bool
     grants: Grants
+    trusted_keys: tuple[str, ...] | None
+    pins: Pins
+    hygiene: Literal["warn", "refuse", "off"]
+    allow_links: tuple[Path, ...]
 
     @classmethod
     def from_mapping(
@@ -121,6 +148,8 @@ class Settings:
         values = {key.field: key.read(config) for key in KEYS}
         root = Path(root_path).absolute()
         values["dir"] = root / values["dir"]
+        values["allow_links"] = tuple(root / folder for folder in values["allow_links"])
+        values["trusted_keys"] = absolute_keys(values["trusted_keys"], root)
         if values["data_dir"] is not None:
             values["data_dir"] = root / values["data_dir"]
         elif config.get(PREFIX + "DATA_DIR") is None and instance_path is not None:
@@ -131,6 +160,12 @@ class Settings:
         """Return what every matching pattern grants, taken together."""
         name = plugin_name.lower()
         return frozenset().union(*(caps for glob, caps in self.grants if fnmatchcase(name, glob)))
+
+    def pinned(self, plugin_name: str) -> frozenset[str] | None:
+        """Return what every matching pattern pins a name to, taken together; None if none does."""
+        name = plugin_name.lower()
+        matching = [digests for glob, digests in self.pins if fnmatchcase(name, glob)]
+        return frozenset().union(*matching) if matching else None
 
 
 def _reject_unknown(config: Mapping[str, Any]) -> None:

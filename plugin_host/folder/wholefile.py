@@ -18,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from plugin_host.config import Settings
 from plugin_host.errors import PluginFileError
+from plugin_host.folder.hygiene import Hygiene
 
 try:
     import fcntl
@@ -184,11 +186,21 @@ def unreadable(path: Path, error: OSError) -> PluginFileError:
 
 
 class PluginFolder:
-    """`Files` over a real folder; the folder itself and the files in it may be symbolic links."""
+    """`Files` over a real folder, which may be a symbolic link.
 
-    def __init__(self, path: Path) -> None:
+    :param hygiene: says which files may be read; None allows all.
+    """
+
+    def __init__(self, path: Path, hygiene: Hygiene | None = None) -> None:
         self.path = path
+        self._hygiene = hygiene
         self._prefix = os.path.join(path, "")
+
+    @classmethod
+    def of(cls, settings: Settings) -> PluginFolder:
+        """Return an app's plugins folder, under the app's rules."""
+        hygiene = Hygiene(settings.dir, settings.hygiene, settings.allow_links)
+        return cls(settings.dir, hygiene)
 
     def listing(self) -> Listing:
         status = os.stat(self.path)
@@ -218,4 +230,17 @@ class PluginFolder:
         return Status(Signature.of(status), problem)
 
     def read(self, name: str, limit: int, proof: bool) -> Whole | None:
-        return read_whole(self.path / name, limit, proof=proof)
+        path = self.path / name
+        if self._hygiene is None:
+            return read_whole(path, limit, proof=proof)
+        try:
+            approved = self._hygiene.approve(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if approved is None:
+            return None
+        if problem := _problem(path, approved, limit):
+            raise problem
+        whole = read_whole(path, limit, proof=proof)
+        same = whole is not None and whole.signature[:2] == Signature.of(approved)[:2]
+        return whole if same else None

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import osthread
+from .. import osthread, trust
 from ..config import Settings
 from ..errors import ConfigError
 from ..folder.scan import Scan
 from ..folder.scanner import FolderScanner
 from ..folder.watcher import Watcher
+from ..folder.wholefile import PluginFolder
 from ..machine.control import describe
 from ..machine.depot import open_depot
 from ..wasm.runtime import rest
@@ -49,7 +50,8 @@ class Host:
     (never before a fork: the first request does).
 
     :param on_change: called after each swap of the snapshot, with the changes.
-    :raises ConfigError: the folder is missing (and is not to be created) or is not a folder.
+    :raises ConfigError: the folder is missing (and is not to be created) or is not a folder; or
+        trusted keys cannot be used.
     """
 
     def __init__(
@@ -58,13 +60,18 @@ class Host:
         on_change: Callable[[tuple[Change, ...]], None] | None = None,
     ) -> None:
         _check_folder(settings)
+        trust.prepare(settings)
         self.settings = settings
         #: What serves now; replaced as a whole, never changed.
         self.snapshot = Snapshot()
         #: What is shared with the other workers of the machine; None if there is no place for it.
         self.depot = open_depot(settings) if settings.enabled else None
         self._on_change = on_change
-        self._scanner = FolderScanner(settings.dir, max_module_size=settings.max_module_size)
+        self._scanner = FolderScanner(
+            settings.dir,
+            max_module_size=settings.max_module_size,
+            files=PluginFolder.of(settings),
+        )
         self._lock = osthread.allocate_lock()  # guards all that follows, and reconciling
         self._lineup = Lineup(settings, self.depot)
         self._serving: dict[str, Plugin] = {}  # by stem: what the snapshot was made of

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import trust
 from ..config import Settings
 from ..errors import PluginHostError, PluginLoadError
 from ..folder.scan import Candidate, Scan
@@ -156,6 +157,7 @@ class Lineup:
         canary = self.canaries.get(stem)
         if stem not in self._afresh:
             if old is not None and _is(old, chosen):
+                trust.check(chosen, self._settings)  # its signature may have gone or come
                 self.refused.pop(stem, None)  # a bad version was replaced by the one that serves
                 self.canaries.pop(stem, None)
                 return None

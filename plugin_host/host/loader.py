@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from time import monotonic
 
+from .. import trust
 from ..abi import guest as native
 from ..abi.guest import Guest
 from ..abi.host_functions import select
@@ -72,9 +73,11 @@ def load(
 
     :raises PluginLoadError: with the file, the reason and the remedy.
     """
+    signed_name = trust.check(candidate, settings)
     path, wasm = candidate.module_path, _binary(candidate)
     info = inspect_module(candidate, wasm)
     manifest = read_manifest(candidate, wasm)
+    trust.admit(candidate, manifest.name, signed_name, settings)
     hooks = find_hooks(candidate, info, manifest)
     given = services(manifest.name, settings.log_rate)
     functions = select(

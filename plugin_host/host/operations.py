@@ -16,6 +16,7 @@ import msgspec
 from ..config import did_you_mean
 from ..errors import PluginHostError, PluginLoadError
 from ..folder.scanner import FolderScanner
+from ..folder.wholefile import PluginFolder
 from ..machine import control as decide
 from ..machine.control import Control, Quarantine
 from ..machine.decision import Decision
@@ -220,7 +221,8 @@ def _change(
 def _files(host: Host) -> dict[str, str]:
     """Return the digests of the files in the folder, by their plugins' names."""
     settings = host.settings
-    scan = FolderScanner(settings.dir, max_module_size=settings.max_module_size).scan(initial=True)
+    files, limit = PluginFolder.of(settings), settings.max_module_size
+    scan = FolderScanner(settings.dir, max_module_size=limit, files=files).scan(initial=True)
     found: dict[str, str] = {}
     for candidate in scan.candidates:
         try:

@@ -45,6 +45,10 @@ def test_defaults() -> None:
         switch_timeout=2.0,
         fast_call=True,
         grants=(("*", frozenset({"log", "clock", "random"})),),
+        trusted_keys=None,
+        pins=(),
+        hygiene="warn",
+        allow_links=(),
     )
 
 

@@ -1,0 +1,122 @@
+"""Who else could have put a plugin's file where it is, and where a link leads.
+
+Two rules. A file may be reached only within the plugins folder or an allowed one: a link that
+leads elsewhere is refused. And what can be written by others (the file, or any folder through which
+it could be replaced) is refused, or worth a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from plugin_host.errors import PluginFileError
+
+_log = logging.getLogger(__name__)
+
+Mode = Literal["warn", "refuse", "off"]
+
+
+class Hygiene:
+    """The rules for the files of one folder.
+
+    :param mode: what happens where others may write.
+    :param links: folders that links may lead into, besides the plugins folder itself.
+    """
+
+    def __init__(self, folder: Path, mode: Mode = "warn", links: Iterable[Path] = ()) -> None:
+        self.folder = folder
+        self._mode = mode
+        self._links = tuple(links)
+        self._warned: set[str] = set()
+
+    def approve(self, path: Path) -> os.stat_result | None:
+        """Return the status of the file that may be read under this name.
+
+        None if it, or the folder, is being replaced: look again.
+
+        :raises PluginFileError: it may not be read; the file was not opened.
+        :raises OSError: where it leads cannot be told.
+        """
+        root = os.path.realpath(self.folder)
+        try:
+            real = os.path.realpath(path, strict=True)
+            status = os.stat(real)
+        except FileNotFoundError:
+            return None
+        if not self._is_allowed(real, root):
+            if os.path.realpath(self.folder) != root:
+                return None
+            raise PluginFileError(
+                path,
+                f"is a link to {real}, which is outside of the plugins folder",
+                f"put the file there, or add {os.path.dirname(real)!r} to PLUGIN_HOST_ALLOW_LINKS",
+            )
+        if self._mode != "off" and hasattr(os, "geteuid"):
+            self._check_writers(path, real, root)
+        return status
+
+    def _is_allowed(self, real: str, root: str) -> bool:
+        tops = (root, *map(os.path.realpath, self._links))
+        return any(_is_below(real, top) for top in tops)
+
+    def _check_writers(self, path: Path, real: str, root: str) -> None:
+        trusted = {0, os.geteuid(), os.stat(root).st_uid}
+        for place in (real, *_folders(real, os.path.abspath(path))):
+            status = os.stat(place)
+            # Where others may add files but not replace ours, as in /tmp, a folder of ours is safe.
+            sticky = bool(status.st_mode & stat.S_ISVTX) and not _is_below(place, root)
+            if problem := _problem(status, trusted, sticky):
+                self._found(path, place, problem)
+
+    def _found(self, path: Path, place: str, problem: str) -> None:
+        remedy = f"correct that with chown or chmod go-w {place!a}, or set PLUGIN_HOST_HYGIENE"
+        if self._mode == "refuse":
+            where = "" if os.path.isfile(place) else f"lies below {place!a}, which "
+            raise PluginFileError(path, where + problem, remedy)
+        if place not in self._warned:
+            self._warned.add(place)
+            _log.warning(
+                "plugins folder: %a %s, who could replace plugins; %s", place, problem, remedy
+            )
+
+
+def _folders(*paths: str) -> Iterator[str]:
+    """Yield each folder above these, once."""
+    seen = set()
+    for path in paths:
+        while (path := os.path.dirname(path)) not in seen:
+            seen.add(path)
+            yield path
+
+
+def _problem(status: os.stat_result, trusted: set[int], sticky: bool) -> str:
+    """Say why others can write somewhere; nothing if they cannot."""
+    if status.st_uid not in trusted:
+        return f"belongs to user {status.st_uid}, neither root nor owner of the plugins folder"
+    mode = stat.S_IMODE(status.st_mode)
+    if sticky or not mode & 0o022:
+        return ""
+    if not mode & 0o002 and _is_private_group(status.st_uid, status.st_gid):
+        return ""
+    return f"can be written by other users (mode {mode:04o})"
+
+
+def _is_private_group(uid: int, gid: int) -> bool:
+    """Whether a group is its user's alone, by the custom that gives each user such a group."""
+    try:
+        import grp
+        import pwd
+
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except (ImportError, KeyError):  # a user or group without a name
+        return False
+    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
