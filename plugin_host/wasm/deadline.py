@@ -5,6 +5,11 @@ epoch only when some call's deadline is due; each store's epoch callback then co
 with its own deadline, so a short deadline never ends a neighbour's call. Without calls it sleeps
 (docs/rationale.md, "Why a watchdog and not a ticker?").
 
+A call that has used up half its time is one that may be ended: from then on, or from `LEAD` before
+its deadline, Python's threads take turns quickly, and the guest is asked once for its processor
+time, so that at the deadline nothing has to wait for long ("Why do threads switch faster while a
+deadline is near?").
+
 On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a
 call: a guest must have used the processor before it was stopped by a tick that came after its
 deadline, and it gets at least `GRACE` from when it is entered (docs/rationale.md, "Why does a wait
@@ -21,14 +26,17 @@ from time import monotonic
 from typing import Protocol
 
 from .. import osthread
+from .haste import haste
 
 #: Seconds that a guest may run even if its deadline passed while its thread waited to enter it.
 GRACE = 0.002
 #: Seconds without a call after which the watchdog's thread ends, until the next call.
 IDLE_AFTER = 2.0
+#: Seconds before a deadline from which the process hurries; less if that is over half the time.
+LEAD = 0.025
 THREAD_NAME = "plugin-host-watchdog"
 #: The longest and shortest pause between two looks, in seconds.
-LONGEST, SHORTEST = 0.05, 0.0005
+LONGEST, SHORTEST = 0.025, 0.0005
 
 
 class Watched(Protocol):
@@ -36,8 +44,8 @@ class Watched(Protocol):
 
     #: Absolute time (`time.monotonic`) by which its current, or latest, call must end.
     deadline: float
-    #: Whether a call is under way.
-    running: bool
+    #: When the call under way was entered (the same clock); 0 while there is none.
+    running: float
 
 
 class Watchdog:
@@ -68,7 +76,7 @@ class Watchdog:
         #: When the watchdog looks next, absolute; infinite while there is no call to watch.
         self.next_look = math.inf
         self._pause = LONGEST
-        self._next_tick = 0.0
+        self._looked = self._next_tick = 0.0
         self._bell = osthread.allocate_lock()
         self._bell.acquire()
         self._turn = osthread.allocate_lock()  # guards _thread and _resting
@@ -82,7 +90,8 @@ class Watchdog:
 
     def look_by(self, deadline: float) -> None:
         """Make sure that the watchdog looks no later than ``deadline`` (absolute)."""
-        self._pause = max(SHORTEST, min(self._pause, deadline - monotonic()))
+        # Half of it: so a call is seen before it has used up half its time.
+        self._pause = max(SHORTEST, min(self._pause, (deadline - monotonic()) / 2))
         self.next_look = min(self.next_look, deadline)
         self._ring()
         with self._turn:  # either the ring is seen by the thread, or its end is seen here
@@ -113,7 +122,8 @@ class Watchdog:
             # Until the survey is done, every call rings: it may have begun too late to be seen.
             self.next_look = math.inf
             now = monotonic()
-            latest, due = self._survey(now)
+            latest, due, near = self._survey(now)
+            haste.set(self, near)
             active = max(active, min(latest, now))
             if due == math.inf and (self._resting or now - active > IDLE_AFTER):
                 with self._turn:
@@ -131,26 +141,34 @@ class Watchdog:
         self.ticks = number
         self._advance()
 
-    def _survey(self, now: float) -> tuple[float, float]:
-        """Tick if needed; return the latest deadline set and the next one due."""
-        latest, due, overdue = -math.inf, math.inf, False
+    def _survey(self, now: float) -> tuple[float, float, bool]:
+        """Tick if needed.
+
+        :returns: the latest deadline set, when to look at a call next, and whether one is near its
+            deadline or overdue.
+        """
+        latest, due, near, tick = -math.inf, math.inf, False, False
         for ref in list(self._watched.values()):
             item = ref()
             if item is None:
                 continue
-            latest = max(latest, item.deadline)
-            if item.running:
-                overdue = overdue or item.deadline <= now
-                due = min(due, item.deadline)
+            entered, deadline = item.running, item.deadline
+            latest = max(latest, deadline)
+            if entered:
+                soon = deadline - min(LEAD, (deadline - entered) / 2)
+                near = near or soon <= now
+                tick = tick or deadline <= now or self._looked < soon <= now
+                due = min(due, soon if now < soon else deadline)
+        self._looked = now
         if self._cadence is None:
-            if overdue:
+            if tick:
                 self._tick()
         elif due != math.inf:
             if now >= self._next_tick:  # never sooner, however often calls ring
                 self._tick()
                 self._next_tick = now + self._cadence
             due = self._next_tick
-        return latest, due
+        return latest, due, near
 
 
 def _nothing() -> None:

@@ -46,19 +46,18 @@ def _is_overdue(instance: FastInstance) -> bool:
     """Whether the guest has computed on after a tick that came after its deadline.
 
     That tick may have come while this thread waited to enter the guest, and this very function may
-    have waited for the GIL: what counts is when the tick was, and processor time since then.
+    have waited for the GIL: what counts is when the tick was, and processor time since the guest
+    was first asked, which is usually at the tick shortly before its deadline.
     """
     watchdog, told = instance.watchdog, instance.entered_at + 1
     stopped_by_tick = watchdog.ticks >= told
     instance.entered_at = watchdog.ticks
-    ticked_at = watchdog.ticked_at
-    if not stopped_by_tick or ticked_at[told % len(ticked_at)] < instance.deadline:
-        return False
     used, seen = thread_time(), instance.seen
-    if seen is not None and seen[0] == instance.deadline:
-        return used - seen[1] >= _COMPUTED
-    instance.seen = instance.deadline, used
-    return False
+    if seen is None or seen[0] != instance.deadline:
+        instance.seen = instance.deadline, used
+        return False
+    ticked_at = watchdog.ticked_at[told % len(watchdog.ticked_at)]
+    return stopped_by_tick and ticked_at >= instance.deadline and used - seen[1] >= _COMPUTED
 
 
 class FastInstance(Instance):
@@ -76,8 +75,8 @@ class FastInstance(Instance):
 
     def __init__(self, linked: FastLinked, limits: Limits, start: float, timeout: float) -> None:
         super().__init__(linked.engine)
-        #: A call's deadline, and this thread's processor time at its begin or when it was found
-        #: overdue; the former costs too much to be asked for before every call.
+        #: A call's deadline, and this thread's processor time at its begin or when the guest was
+        #: first stopped by a tick; the former costs too much to be asked for before every call.
         self.seen: tuple[float, float] | None = None
         self._linked = linked  # holds the callbacks that native code calls
         self._view: memoryview = memoryview(b"")
@@ -153,9 +152,9 @@ class FastInstance(Instance):
                 self.entered_at = watchdog.ticks
                 rearm(context, 1)  # a tick from before must not stop the guest to ask for the GIL
                 self.seen = deadline, thread_time()
-            self.deadline, self.running = deadline, True
+            self.deadline, self.running = deadline, least
             error = call(context, function, arguments, count, trap_address)
-            self.running = False
+            self.running = 0.0
             if error is not None or trap.value is not None:
                 taken, trap.value = trap.value, None
                 raise translate(adopt(error, taken), self, timeout)

@@ -123,7 +123,8 @@ class Instance(abc.ABC):
         self.deadline = 0.0
         #: The watchdog's latest tick when the guest was entered, or was last told of one.
         self.entered_at = 0
-        self.running = False
+        #: When the call under way was entered (`time.monotonic`, or a little later); 0 without one.
+        self.running = 0.0
         #: Set by the epoch callback: the call ended because of its deadline.
         self.expired = False
         #: What a host function raised during the current call.
@@ -168,13 +169,14 @@ class Instance(abc.ABC):
     @contextmanager
     def under(self, start: float, timeout: float) -> Iterator[None]:
         """Run a block that enters the guest under a deadline."""
-        self.deadline = max(start + timeout, monotonic() + GRACE)
+        now = monotonic()
+        self.deadline = max(start + timeout, now + GRACE)
         self.watchdog.look_by(self.deadline)
-        self.entered_at, self.running = self.watchdog.ticks, True
+        self.entered_at, self.running = self.watchdog.ticks, now
         try:
             yield
         finally:
-            self.running = False
+            self.running = 0.0
 
     def outside(self, pointer: int, length: int) -> GuestTrap:
         """The error for bytes outside linear memory."""
