@@ -14,14 +14,18 @@ from ..folder.scan import Candidate
 _MAX_HEADER: Final = 64 * 1024
 
 
-class Header(msgspec.Struct, frozen=True):
-    """The first line; file names may hold any bytes, so they are %-quoted."""
+class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first line; file names may hold any bytes, so they are %-quoted.
+
+    The signature is what came with the files: whoever loads the version verifies it again.
+    """
 
     version: str
     stem: str
     module_path: str
     manifest_path: str | None
     module_size: int
+    signature: bytes | None = None
 
     @property
     def file_name(self) -> str:
@@ -38,6 +42,7 @@ def parts_of(candidate: Candidate, version: str) -> list[bytes]:
         _quote(candidate.module_path),
         None if manifest_path is None else _quote(manifest_path),
         len(candidate.module),
+        candidate.signature,
     )
     return [msgspec.json.encode(header) + b"\n", candidate.module, candidate.manifest or b""]
 
@@ -74,7 +79,7 @@ def parse(content: bytes) -> Candidate:
     if header.manifest_path is not None:
         paths.append(_unquote(header.manifest_path))
         parts.append(rest[header.module_size :])
-    return Candidate.of(str(_unquote(header.stem)), paths, parts)
+    return Candidate.of(str(_unquote(header.stem)), paths, parts, header.signature)
 
 
 def _decode(line: bytes) -> Header:
