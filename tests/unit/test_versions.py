@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,18 @@ def test_a_version_comes_back(data: DataDir, store: VersionStore, manifest: byte
     module=st.binary(),
     manifest=st.none() | st.binary(),
     version=st.text(st.characters(codec="utf-8")),
+    signature=st.none() | st.binary(),
 )
 def test_any_version_comes_back(
-    store: VersionStore, stem: bytes, module: bytes, manifest: bytes | None, version: str
+    store: VersionStore,
+    stem: bytes,
+    module: bytes,
+    manifest: bytes | None,
+    version: str,
+    signature: bytes | None,
 ) -> None:
     """File names of any bytes, and any contents, come back."""
-    which = candidate(module, manifest, os.fsdecode(stem))
+    which = replace(candidate(module, manifest, os.fsdecode(stem)), signature=signature)
     assert store.put(which, "tax", version)
     assert store.get(which.digest, "tax") == which
     newest = store.history("tax")[0]
@@ -129,6 +136,15 @@ def test_the_same_again_writes_nothing(data: DataDir, store: VersionStore) -> No
     link.hardlink_to(path_of(data, ONE))
     put(store, ONE)
     assert path_of(data, ONE).stat().st_ino == before
+
+
+def test_a_new_signature_is_kept(store: VersionStore) -> None:
+    """The same version signed anew is kept with its new signature; one version, one copy."""
+    for signature in (None, b"old", b"new"):
+        which = replace(ONE, signature=signature)
+        assert store.put(which, "tax", "1")
+        assert store.get(ONE.digest, "tax") == which
+    assert kept(store) == ["1"]
 
 
 def test_a_renamed_file_is_kept_by_its_new_name(data: DataDir, store: VersionStore) -> None:
