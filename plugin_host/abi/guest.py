@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from ..errors import BadResult, GuestError, GuestTrap, HookError
-from ..wasm.instance import Call, Instance
+from ..wasm.instance import UNLIMITED, Call, Instance
+from ..wasm.snapshot import Snapshot
 from .native import MAX_ERROR_MESSAGE, VERSION, unpack_result
 
 #: ABI versions that this host speaks.
@@ -29,6 +31,22 @@ class UnknownVersion(Exception):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """When a guest is not kept.
+
+    :param calls: after so many calls; 0 is never.
+    :param memory: with more linear memory than so many bytes, unless it began with more.
+    """
+
+    calls: int = 0
+    memory: int = 1 << 32
+
+
+#: Every so many calls a guest is looked at; at its first ones more often.
+_LOOK_EVERY = 16
+
+
 class Guest:
     """An instance that is ready for hooks, and its exchange buffer.
 
@@ -38,6 +56,8 @@ class Guest:
     :param hooks: names of exported hooks.
     :param config: the plugin's config, JSON in UTF-8.
     :param max_result: most bytes a hook may return.
+    :param wear: when the guest is not to be kept.
+    :param fuel: what each call of a hook may use, if the instance is metered.
     :param start: and ``timeout``: the deadline of the construction, in seconds.
     :raises HookError: an export trapped, was late, returned something malformed or an error.
     :raises UnknownVersion: as it says.
@@ -48,10 +68,12 @@ class Guest:
         "_alloc",
         "_capacity",
         "_hooks",
-        "_instance",
         "_max_result",
         "_pointer",
+        "_wear",
         "calls",
+        "due",
+        "instance",
         "seconds",
         "version",
     )
@@ -64,13 +86,18 @@ class Guest:
         max_result: int,
         start: float,
         timeout: float,
+        wear: Wear = Wear(),
+        fuel: int = UNLIMITED,
     ) -> None:
-        self._instance = instance
+        #: Tells how much fuel the latest call has used.
+        self.instance = instance
         self._max_result = max_result
         self._capacity = self._pointer = 0
         #: Successful calls and the seconds they took, waiting included; the host counts here
         #: because a guest is used by one thread at a time.
         self.calls, self.seconds = 0, 0.0
+        #: The number of calls after which `is_worn` is to be asked.
+        self.due = 1
         initialize = _optional(instance, "_initialize")
         if initialize:
             initialize(0, start, timeout)
@@ -84,8 +111,10 @@ class Guest:
         init = _optional(instance, _INIT)
         if init:
             self._hooks[_INIT] = init
-            if self.call(_INIT, config, start, timeout) is not None:
+            if Guest.call(self, _INIT, config, start, timeout) is not None:
                 raise BadResult(0, "ph_init returns 0 or an error")
+        self._wear = Wear(wear.calls, max(wear.memory, instance.memory_size()))
+        instance.fuel = fuel
 
     def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
         """Call a hook with ``data`` in the exchange buffer.
@@ -110,6 +139,14 @@ class Guest:
             )
         return self._take(pointer, length)
 
+    def is_worn(self) -> bool:
+        """Whether the guest, which has just been called, is not to be kept."""
+        wear, calls = self._wear, max(1, self.calls)
+        self.due = calls + min(calls, _LOOK_EVERY)
+        if wear.calls:
+            self.due = min(self.due, wear.calls)
+        return 0 < wear.calls <= calls or self.instance.memory_size() > wear.memory
+
     def selftest(self, start: float, timeout: float) -> None:
         """Call `ph_selftest`; whatever comes of it, the guest must not be used again.
 
@@ -117,21 +154,21 @@ class Guest:
         :raises HookError: the test failed, or was not carried out.
         :raises KeyError: the guest does not export it.
         """
-        self._hooks[SELFTEST] = self._instance.function(SELFTEST)
+        self._hooks[SELFTEST] = self.instance.function(SELFTEST)
         if self.call(SELFTEST, b"", start, timeout) is not None:
             raise BadResult(0, f"{SELFTEST} returns 0 or an error")
 
     def _take(self, pointer: int, length: int) -> bytes:
         """Copy a result out of the guest's memory."""
         try:
-            return self._instance.read(pointer, length)
+            return self.instance.read(pointer, length)
         except GuestTrap as exc:
             raise BadResult(0, f"the result is outside the memory: {exc.message}") from exc
 
     def _reserve(self, size: int, start: float, timeout: float) -> None:
         """Have the guest make its exchange buffer at least ``size`` bytes long."""
         pointer = self._alloc(size, start, timeout) & _U32
-        memory = self._instance.memory_size()
+        memory = self.instance.memory_size()
         if not pointer or pointer % 8:
             rule = f"ph_alloc({size}) returned {pointer}: a pointer is a multiple of 8 and not 0"
             raise BadResult(0, rule)
@@ -142,6 +179,50 @@ class Guest:
                 f" {memory} bytes",
             )
         self._pointer, self._capacity = pointer, size
+
+
+class RestoredGuest(Guest):
+    """A guest of which no call sees what another one left; of a module made by `restorable`.
+
+    After each call everything is as it was after the making, the exchange buffer too.
+    """
+
+    __slots__ = ("_buffer", "_grown", "_snapshot")
+
+    def __init__(
+        self,
+        instance: Instance,
+        hooks: tuple[str, ...],
+        config: bytes,
+        max_result: int,
+        start: float,
+        timeout: float,
+        wear: Wear = Wear(),
+        fuel: int = UNLIMITED,
+    ) -> None:
+        super().__init__(instance, hooks, config, max_result, start, timeout, wear)
+        self._snapshot = Snapshot(instance, start, timeout)
+        self._buffer, self._grown = (self._pointer, self._capacity), False
+        instance.fuel = fuel
+
+    def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
+        self._snapshot.begin()
+        try:
+            result = super().call(hook, data, start, timeout)
+        except GuestError:
+            self._restore()
+            raise
+        self._restore()
+        return result
+
+    def is_worn(self) -> bool:
+        return super().is_worn() or self._grown
+
+    def _restore(self) -> None:
+        self._pointer, self._capacity = self._buffer
+        if not self._snapshot.restore():
+            # A guest can ask how large its memory is.
+            self._grown, self.due = True, 0
 
 
 def _optional(instance: Instance, name: str) -> Call | None:

@@ -33,6 +33,8 @@ _SYMBOLS = {
     "wasmtime_linker_define_func_unchecked": 9,
     "wasmtime_store_epoch_deadline_callback": 4,
     "wasmtime_context_set_epoch_deadline": 2,
+    "wasmtime_context_set_fuel": 2,
+    "wasmtime_context_get_fuel": 2,
     "wasmtime_trap_new": 2,
     "wasmtime_error_new": 1,
 }
@@ -72,6 +74,8 @@ class Api:
         self.rearm = PYFUNCTYPE(None, pointer, c_uint64)(
             _pointer_to("wasmtime_context_set_epoch_deadline")
         )
+        self.set_fuel = _prototype("wasmtime_context_set_fuel", pointer, pointer, c_uint64)
+        self.get_fuel = _prototype("wasmtime_context_get_fuel", pointer, pointer, pointer)
         self.set_epoch_callback = _prototype(
             "wasmtime_store_epoch_deadline_callback", None, pointer, EPOCH, pointer, pointer
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
-from ctypes import c_size_t, c_void_p
+from ctypes import c_size_t, c_uint64, c_void_p
+from threading import get_ident
 from time import monotonic, thread_time
 from typing import Any
 
@@ -65,6 +66,7 @@ class FastInstance(Instance):
 
     __slots__ = (
         "_context",
+        "_left",
         "_linked",
         "_memory",
         "_raw_instance",
@@ -83,11 +85,14 @@ class FastInstance(Instance):
         self._memory: Any = None
         self._store = store = wasmtime.Store(linked.engine.raw)
         limits.apply(store)
+        self._left = c_uint64()
         self._context = bindings.context_of(store)
         key = self._context
         _by_context[key] = weakref.ref(self, lambda _: _by_context.pop(key, None))
         api().set_epoch_callback(address(store.ptr()), _on_epoch, None, None)
         store.set_epoch_deadline(1)
+        if self.metered:
+            self.refuel(self.fuel)
         try:
             with self.under(start, timeout):
                 self._raw_instance: Any = linked.instantiate(store)
@@ -123,6 +128,22 @@ class FastInstance(Instance):
         if pointer < 0 or (end > len(self._view) and end > self.memory_size()):
             raise self.outside(pointer, len(data))
         self._view[pointer:end] = data
+        self.writer = get_ident()
+
+    def view(self) -> memoryview:
+        self.memory_size()
+        return self._view
+
+    def refuel(self, fuel: int) -> None:
+        error = api().set_fuel(self._context, fuel)
+        if error is not None:
+            raise adopt(error, None)
+
+    def fuel_left(self) -> int:
+        error = api().get_fuel(self._context, ctypes.addressof(self._left))
+        if error is not None:
+            raise adopt(error, None)
+        return self._left.value
 
     def function(self, name: str) -> Call:
         item = bindings.exported_function(self._store, self._raw_instance, name)
@@ -161,7 +182,7 @@ class FastInstance(Instance):
             return raw[0]
 
         invoke.keep = item  # type: ignore[attr-defined]
-        return invoke
+        return self.limited(invoke)
 
 
 class FastLinked(Linked):

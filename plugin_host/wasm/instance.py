@@ -6,8 +6,9 @@ import abc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import wasmtime
 
@@ -95,6 +96,10 @@ def prelinked(
     return lambda store: linker.instantiate(store, module)
 
 
+#: Fuel that no call uses up.
+UNLIMITED: Final = (1 << 64) - 1
+
+
 class Call(Protocol):
     """What `Instance.function` returns."""
 
@@ -112,9 +117,13 @@ class Instance(abc.ABC):
         "deadline",
         "entered_at",
         "expired",
+        "fuel",
+        "fuel_used",
+        "metered",
         "pending",
         "running",
         "watchdog",
+        "writer",
     )
 
     def __init__(self, engine: Engine) -> None:
@@ -131,6 +140,11 @@ class Instance(abc.ABC):
         self.pending: BaseException | None = None
         #: For the host functions of the floors above.
         self.data: Any = None
+        #: Whether its engine counts fuel; if so, what each call may use, and the latest has used.
+        self.metered = engine.metered
+        self.fuel, self.fuel_used = UNLIMITED, 0
+        #: The thread that called `write` last.
+        self.writer = get_ident()
         engine.watchdog.watch(self)
 
     @abc.abstractmethod
@@ -165,6 +179,35 @@ class Instance(abc.ABC):
 
         :raises GuestTrap: they do not fit wholly inside it.
         """
+
+    @abc.abstractmethod
+    def view(self) -> memoryview:
+        """Linear memory in place, as large as it is now; valid as long as the instance lives."""
+
+    @abc.abstractmethod
+    def refuel(self, fuel: int) -> None:
+        """Set what an instance that is ``metered`` may use from now on."""
+
+    @abc.abstractmethod
+    def fuel_left(self) -> int:
+        """What is left of what `refuel` gave."""
+
+    def limited(self, call: Call) -> Call:
+        """The same call, with the fuel that the instance has for each."""
+        if not self.metered:
+            return call
+
+        def invoke(
+            argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
+        ) -> int:
+            fuel = self.fuel
+            self.refuel(fuel)
+            try:
+                return call(argument, start, timeout, data, pointer)
+            finally:
+                self.fuel_used = fuel - self.fuel_left()
+
+        return invoke
 
     @contextmanager
     def under(self, start: float, timeout: float) -> Iterator[None]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
-from ..errors import PoolExhausted
+from ..errors import HookError, PoolExhausted
 
 T = TypeVar("T")
 
@@ -62,6 +62,27 @@ class Pool(Generic[T]):
         with self._freed:
             self._live -= 1
             self._freed.notify()
+
+    def replace(self, timeout: float) -> None:
+        """Say that a borrowed instance is worn out and not coming back.
+
+        The next one is made here and now unless one is idle: whoever wore it out has its answer
+        already, and nobody else's call waits for it.
+
+        :param timeout: the deadline of the making, in seconds from now.
+        """
+        if self.idle:
+            self.discard()
+            return
+        try:
+            item = self._make(monotonic(), timeout)
+        except HookError:
+            self.discard()  # whoever needs one tries again, and says why it fails
+        except BaseException:
+            self.discard()
+            raise
+        else:
+            self.release(item)
 
     def add(self, item: T) -> None:
         """Put in a ready instance that `make` did not make: the trial instance."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from time import monotonic
 from typing import TypeVar
 
@@ -37,6 +38,8 @@ class PublicInstance(Instance):
         super().__init__(linked.engine)
         self._store = store = wasmtime.Store(linked.engine.raw)
         limits.apply(store)
+        if self.metered:
+            self.refuel(self.fuel)
         self._memory: wasmtime.Memory | None = None
         instance = self.enter(lambda: linked.instantiate(store), start, timeout)
         self._exports = instance.exports(store)
@@ -76,7 +79,13 @@ class PublicInstance(Instance):
             result = self.enter(lambda: function(store, *arguments), start, timeout)
             return result if isinstance(result, int) else 0
 
-        return invoke
+        return self.limited(invoke)
+
+    def refuel(self, fuel: int) -> None:
+        self._store.set_fuel(fuel)
+
+    def fuel_left(self) -> int:
+        return self._store.get_fuel()
 
     def memory_size(self) -> int:
         return self._memory.data_len(self._store) if self._memory is not None else 0
@@ -89,7 +98,13 @@ class PublicInstance(Instance):
     def write(self, pointer: int, data: bytes) -> None:
         if pointer < 0 or self._memory is None or pointer + len(data) > self.memory_size():
             raise self.outside(pointer, len(data))
+        self.writer = get_ident()
         self._memory.write(self._store, data, pointer)
+
+    def view(self) -> memoryview:
+        if self._memory is None or not self.memory_size():
+            return memoryview(b"")
+        return memoryview(self._memory.get_buffer_ptr(self._store)).cast("B")
 
 
 class PublicLinked(Linked):

@@ -93,6 +93,11 @@ def walk(data: bytes) -> Iterator[tuple[Section, ByteReader]]:
         raise BinaryError(whole.at, f"this host reads at most {MAX_SECTIONS} sections")
 
 
+def number_of(section: Section) -> int:
+    """The id that a section of its kind begins with."""
+    return _SECTIONS.index(section.kind)
+
+
 def _section(kind: str, reader: ByteReader) -> tuple[Section, ByteReader]:
     offset, size = reader.at, reader.end - reader.at
     name = reader.name("a custom section's name") if kind == "custom" else ""

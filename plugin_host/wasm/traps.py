@@ -33,6 +33,8 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
         return error
     if instance.expired or _code(exc) == "interrupt":
         error = DeadlineExceeded(timeout)
+    elif _code(exc) == "out_of_fuel":
+        error = GuestTrap(f"used up its fuel of {instance.fuel}", "out_of_fuel", frames)
     elif isinstance(exc, wasmtime.Trap):
         code = _code(exc)
         error = GuestTrap(code.replace("_", " ") or _first_line(exc), code, frames)
