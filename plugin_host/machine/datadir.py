@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,15 @@ from typing import Final
 from plugin_host.errors import PluginHostError
 
 from ..files.locking import Claim, acquire, try_lock
-from ..files.private import Owner, discard, is_root, open_private, temporary_of, write_whole
+from ..files.private import (
+    Owner,
+    discard,
+    is_root,
+    open_private,
+    sweep,
+    temporary_of,
+    write_whole,
+)
 
 #: The folders of a data directory: compiled modules, good versions, and the workers' beacons.
 FOLDERS: Final = ("cache", "versions", "workers")
@@ -51,7 +59,7 @@ class DataDir:
 
     @classmethod
     def open(cls, path: Path) -> DataDir:
-        """Check a data directory, after making what is missing of it.
+        """Check a data directory, after making what is missing; sweep what killed writers left.
 
         :raises DataDirError: it cannot be made, or others could write there.
         """
@@ -59,8 +67,9 @@ class DataDir:
         status = _private(path, None)
         helping = is_root() and status.st_uid != 0
         data = cls(path, (status.st_uid, status.st_gid) if helping else None)
-        for name in FOLDERS:
-            data.folder(name)
+        for folder in (path, *map(data.folder, FOLDERS)):
+            with suppress(OSError):  # gone again
+                sweep(folder)
         return data
 
     def folder(self, name: str) -> Path:

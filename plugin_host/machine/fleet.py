@@ -22,7 +22,7 @@ from typing import Any, Final
 from plugin_host import osthread
 
 from ..files.locking import Claim, try_lock
-from ..files.private import read, sweep
+from ..files.private import read
 from .datadir import DataDir, DataDirError
 
 _log = logging.getLogger("plugin_host")
@@ -175,7 +175,6 @@ def fleet(datadir: DataDir, clock: Callable[[], float] = time.time) -> list[Work
     """
     folder = datadir.folder("workers")
     try:
-        sweep(folder)
         names = os.listdir(folder)
     except FileNotFoundError:
         return []  # removed meanwhile

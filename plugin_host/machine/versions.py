@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
 
-from ..files.private import read, sweep
+from ..files.private import read
 from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError
 from .versionfile import is_kept, parse, parts_of, read_header
@@ -144,7 +144,6 @@ class VersionStore:
         :param there: the names of the plugins that there are, serving or not; None if unknown.
         """
         try:
-            sweep(self._datadir.folder("versions"))
             with self._datadir.lock("versions"):  # nobody makes one newer meanwhile
                 for versions in self._by_name():
                     keep = self.keep if self._is_there(versions[0], there) else 0

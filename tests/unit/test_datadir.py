@@ -335,6 +335,16 @@ def test_leftovers_of_killed_writers_are_swept(data: DataDir) -> None:
     assert sorted(os.listdir(folder)) == [young, "kept", "kept.tmp"]
 
 
+@pytest.mark.parametrize("name", [".", *FOLDERS])
+def test_opening_sweeps(data: DataDir, name: str) -> None:
+    """Each worker that starts removes what others, killed, left behind anywhere."""
+    leftover = data.path / name / f".{'0' * 16}.tmp"
+    leftover.write_text("")
+    os.utime(leftover, (0, 0))
+    DataDir.open(data.path)
+    assert not leftover.exists()
+
+
 def test_only_our_own_files_are_read(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link, a pipe, a file that is too large and one of another user are not read."""
     path = data.path / "file"

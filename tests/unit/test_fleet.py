@@ -283,9 +283,8 @@ def test_leftovers_are_swept(data: DataDir, beacon: Beacon) -> None:
     workers = data.path / "workers"
     leave(data, "1-a")
     leave(data, "1-b")
-    for name in ("1-b.lock", "1-c.lock", "notes.txt", f".{'0' * 16}.tmp"):
+    for name in ("1-b.lock", "1-c.lock", "notes.txt"):
         (workers / name).write_text("")
-    os.utime(workers / f".{'0' * 16}.tmp", (0, 0))
     beacon.publish({"n": 1})
     assert statuses(data) == [{"n": 1}]
     assert [name for name in files(data) if not name.startswith(f"{os.getpid()}-")] == ["notes.txt"]

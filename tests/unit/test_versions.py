@@ -253,9 +253,6 @@ def test_old_versions_are_pruned(data: DataDir, store: VersionStore) -> None:
     """Each plugin keeps its newest versions, and those that are protected."""
     put(store, ONE, TWO, THREE, FOUR)
     put(store, ONE, name="rates")
-    leftover = data.path / "versions" / f".{'0' * 16}.tmp"
-    leftover.write_text("")
-    os.utime(leftover, (0, 0))
     store.prune({ONE.digest})
     assert (kept(store), kept(store, "rates")) == (["four", "three", "one"], ["one"])
     store.prune()
