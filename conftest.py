@@ -32,6 +32,7 @@ TOOLS: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...], tuple[Path,
     "clang": ((("clang",), ("wasm-ld",)), (), ()),
     "gevent": ((), ("gevent",), ()),
     "go": ((("go",),), (), ()),
+    "redis": ((("redis-server",),), ("redis",), ()),
     "rust": ((("rustc",),), (), ()),
     "wasi_libc": ((("clang",), ("wasm-ld",)), (), (Path("/usr/lib/wasm32-wasi/libc.a"),)),
 }

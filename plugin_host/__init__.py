@@ -25,6 +25,11 @@ from .errors import (
     PoolExhausted,
     SelfTestFailed,
     SignatureError,
+    StateError,
+    StateQuota,
+    StateTypeError,
+    StateUnavailable,
+    StateValueError,
 )
 from .extension import PluginHost, plugins_changed
 from .site import HookFailed
@@ -51,5 +56,10 @@ __all__ = [
     "PoolExhausted",
     "SelfTestFailed",
     "SignatureError",
+    "StateError",
+    "StateQuota",
+    "StateTypeError",
+    "StateUnavailable",
+    "StateValueError",
     "plugins_changed",
 ]

@@ -14,13 +14,18 @@
     │   ├── ExportError          lacks an export, or one has the wrong type or ABI version
     │   ├── InitError            the trial instance failed: start, `_initialize`, `ph_init`, …
     │   └── SelfTestFailed       it starts, but does not do what it says of itself that it does
-    └── HookError                one call of one hook failed; names plugin and hook
-        ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
-        ├── DeadlineExceeded     the guest missed its deadline
-        ├── BadResult            the guest returned something malformed; carries offset and rule
-        ├── GuestError           the guest declared an error, with a message
-        ├── PoolExhausted        no instance became free in time
-        └── PayloadError         a business hook's payload or answer does not fit its hookspec
+    ├── HookError                one call of one hook failed; names plugin and hook
+    │   ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
+    │   ├── DeadlineExceeded     the guest missed its deadline
+    │   ├── BadResult            the guest returned something malformed; carries offset and rule
+    │   ├── GuestError           the guest declared an error, with a message
+    │   ├── PoolExhausted        no instance became free in time
+    │   └── PayloadError         a business hook's payload or answer does not fit its hookspec
+    └── StateError               an operation on the store failed; carries a code for programs
+        ├── StateUnavailable     the backend is away, locked, full, damaged or too slow
+        ├── StateQuota           the write would exceed a quota of its namespace
+        ├── StateTypeError       a number was to be added to what is no number
+        └── StateValueError      an argument is not allowed, or a sum is out of range
 
 A message says who, what, where, why and the remedy. Errors of other libraries never leave the floor
 that uses them: they are translated, and chained with ``from``.
@@ -29,6 +34,7 @@ that uses them: they are translated, and chained with ``from``.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 
 class PluginHostError(Exception):
@@ -158,3 +164,61 @@ class PoolExhausted(HookError):
 
 class PayloadError(HookError):
     """A business hook's payload or answer does not fit its hookspec."""
+
+
+#: Every code of a `StateError`, in a fixed order: new ones come last.
+StateCode = Literal[
+    "unavailable",
+    "quota_keys",
+    "quota_bytes",
+    "key_size",
+    "value_size",
+    "not_a_number",
+    "overflow",
+    "key",
+    "prefix",
+    "ttl",
+    "number",
+    "limit",
+    "cursor",
+    "batch",
+    "namespace",
+]
+
+
+class StateError(PluginHostError):
+    """An operation on the store failed and changed nothing, except as `StateUnavailable` says.
+
+    :param code: why, in one word that does not change.
+    """
+
+    def __init__(self, message: str, code: StateCode) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class StateUnavailable(StateError):
+    """The backend did not do it before the deadline.
+
+    A write whose answer was lost may have happened all the same.
+
+    :param backend: the backend's URL, without its password.
+    :param cause: what is wrong with it, one sentence without a full stop.
+    :param remedy: what to do about it, one sentence without a full stop.
+    """
+
+    def __init__(self, backend: str, cause: str, remedy: str) -> None:
+        self.backend, self.cause, self.remedy = backend, cause, remedy
+        super().__init__(f"state in {backend}: {cause}; {remedy}", "unavailable")
+
+
+class StateQuota(StateError):
+    """A key or value is too large, or its namespace has no room for it."""
+
+
+class StateTypeError(StateError):
+    """What is stored is not a number of the kind that was to be added."""
+
+
+class StateValueError(StateError):
+    """An argument of an operation is not allowed, or a sum is out of range."""

@@ -34,10 +34,11 @@ def is_gevent_patched() -> bool:
     return _gevent_monkey() is not None
 
 
-def _original(module: str, name: str) -> Callable[..., Any]:
+def original(module: str, name: str) -> Callable[..., Any]:
+    """Return a function or class of a module of the standard library as it was before patching."""
     monkey = _gevent_monkey()
     if monkey is not None:
-        return cast("Callable[..., Any]", monkey.get_original(module, name))
+        return cast("Callable[..., Any]", monkey.getoriginal(module, name))
     return cast("Callable[..., Any]", getattr(sys.modules[module], name))
 
 
@@ -50,7 +51,7 @@ class Handle:
         self._done.acquire()
         self._thread: threading.Thread | None = None
         if is_gevent_patched():
-            _original("_thread", "start_new_thread")(self._run, ())
+            original("_thread", "start_new_thread")(self._run, ())
         else:
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
@@ -78,9 +79,9 @@ def start(target: Callable[[], None], name: str) -> Handle:
 
 def sleep(seconds: float) -> None:
     """Sleep this OS thread, not a greenlet."""
-    _original("time", "sleep")(seconds)
+    original("time", "sleep")(seconds)
 
 
 def allocate_lock() -> Lock:
     """Return a lock whose waiters block their OS thread."""
-    return cast("Lock", _original("_thread", "allocate_lock")())
+    return cast("Lock", original("_thread", "allocate_lock")())

@@ -3,6 +3,7 @@
 from .grants import CAPABILITIES
 from .keys import PREFIX
 from .settings import KEYS, Settings
+from .stateurl import StateUrl
 from .text import did_you_mean, show
 from .units import GIB, KIB, MIB
 
@@ -14,6 +15,7 @@ __all__ = [
     "MIB",
     "PREFIX",
     "Settings",
+    "StateUrl",
     "did_you_mean",
     "show",
 ]

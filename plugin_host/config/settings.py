@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from ..errors import ConfigError
 from .grants import CAPABILITIES, Grants, parse_grants
 from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
+from .stateurl import STATE, StateUrl, located
 from .text import did_you_mean
 from .trust import Pins, absolute_keys, parse_links, parse_pins, parse_trusted_keys
 from .units import GIB, KIB, MIB
@@ -48,6 +49,7 @@ KEYS: Final = (
         "What the workers of a machine share; default: plugin_host in the app's instance folder.",
         parse_data_dir,
     ),
+    STATE,
     count("MAX_CACHE", 256 * MIB, 0, 1 << 40, "bytes", "Size of the cache of compiled modules."),
     count("KEEP_VERSIONS", 5, 1, 100, "a number", "Good versions kept of each plugin."),
     count(
@@ -114,6 +116,7 @@ class Settings:
     max_result: int
     log_rate: int
     data_dir: Path | None
+    state: StateUrl
     max_cache: int
     keep_versions: int
     probation_failures: int
@@ -154,6 +157,7 @@ class Settings:
             values["data_dir"] = root / values["data_dir"]
         elif config.get(PREFIX + "DATA_DIR") is None and instance_path is not None:
             values["data_dir"] = Path(instance_path).absolute() / "plugin_host"
+        values["state"] = located(values["state"], root, values["data_dir"])
         return cls(**values)
 
     def granted(self, plugin_name: str) -> frozenset[str]:

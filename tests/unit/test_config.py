@@ -7,7 +7,7 @@ from typing import Any
 import flask
 import pytest
 
-from plugin_host.config import CAPABILITIES, GIB, KEYS, KIB, MIB, Settings, did_you_mean, show
+from plugin_host.config import CAPABILITIES, GIB, KEYS, KIB, MIB, Settings, StateUrl, did_you_mean, show
 from plugin_host.errors import ConfigError
 
 ROOT = Path("/srv/shop").absolute()
@@ -36,6 +36,7 @@ def test_defaults() -> None:
         max_result=4 * MIB,
         log_rate=100,
         data_dir=None,
+        state=StateUrl("memory"),
         max_cache=256 * MIB,
         keep_versions=5,
         probation_failures=5,

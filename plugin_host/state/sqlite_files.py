@@ -1,0 +1,178 @@
+"""Connections to a SQLite file: opened when needed, checked, kept, and closed before a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from plugin_host.errors import StateError, StateUnavailable
+
+from . import forking
+from .numbers import Addition, write_number
+from .sqlite_sql import APPLICATION, SCHEMA
+
+_STATEMENTS: Final = 64  # kept prepared by each connection
+#: What children inherited from another thread of their parent: neither used nor closed, as closing
+#: would take the parent's locks away.
+_inherited: Final[list[object]] = []
+
+
+class Adder:
+    """The function `ph_add` of one connection: what it adds, and what came of it."""
+
+    def __init__(self) -> None:
+        self.addition: Addition[int] | Addition[float] = Addition(0)
+        self.number: int | float = 0  # before, or after if it is done
+        self.done = False
+        self.error: StateError | None = None
+
+    def begin(self, addition: Addition[int] | Addition[float]) -> None:
+        """Say what the next statement adds."""
+        self.addition, self.done, self.error = addition, False, None
+
+    def __call__(self, old: bytes | None) -> bytes | None:
+        """Return the value of the sum, or NULL; changes nothing if asked again."""
+        try:
+            self.number, total = self.addition.to(old)
+        except StateError as error:
+            self.error = error
+            return None
+        self.done = total is not None
+        if total is None:
+            return None
+        self.number = total
+        return write_number(total)
+
+
+class Connection(sqlite3.Connection):
+    """A connection, its `Adder`, and which file it has open."""
+
+    adder: Adder
+    identity: tuple[int, int]
+
+
+class Files:
+    """The connections of one process to one file; each is used by one thread at a time.
+
+    :param durable: wait for the disk at each commit.
+    """
+
+    def __init__(self, path: Path, durable: bool) -> None:
+        self.path = path
+        self.label = f"sqlite:///{path}"
+        self._synchronous = "FULL" if durable else "NORMAL"
+        self._idle: deque[Connection] = deque()
+        forking.watch(self)
+
+    def take(self) -> Connection:
+        """Return a connection to the file that is at the path now.
+
+        :raises sqlite3.Error: it cannot be opened.
+        :raises StateUnavailable: it is not a file of ours.
+        """
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._open()
+        if connection.identity == self._identity():
+            return connection
+        connection.close()  # somebody removed or replaced the file
+        return self.take()
+
+    def give(self, connection: Connection) -> None:
+        """Keep a connection, which is in no transaction, for whoever comes next."""
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def before_fork(self) -> None:
+        """Close what is idle: SQLite's connections do not survive a fork."""
+        self.close()
+
+    def after_fork(self, in_child: bool) -> None:
+        """In a child: leave what a thread of the parent gave back at the wrong moment."""
+        if in_child and self._idle:
+            _inherited.append(self._idle)
+            self._idle = deque()
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return (0, 0)
+        return status.st_dev, status.st_ino
+
+    def _open(self) -> Connection:
+        self._make()
+        connection = sqlite3.connect(
+            self.path,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+            factory=Connection,
+        )
+        try:
+            connection.identity = self._identity()
+            connection.adder = Adder()
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _make(self) -> None:
+        """Make a missing file, private, and its folder's owner's if root is the one who helps."""
+        if os.path.exists(self.path):
+            return
+        folder = self.path.parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                if hasattr(os, "geteuid") and os.geteuid() == 0:
+                    owner = os.stat(folder)
+                    os.fchown(file, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise StateUnavailable(
+                self.label,
+                f"the file cannot be made: {error.strerror or error}",
+                "let the user that the server runs as write there, or set PLUGIN_HOST_STATE",
+            ) from error
+
+    def _prepare(self, connection: Connection) -> None:
+        connection.create_function("ph_add", 1, connection.adder)
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
+        if found != APPLICATION:
+            self._create(connection)
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+
+    def _create(self, connection: Connection) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if found != APPLICATION:  # another worker was quicker
+                if found or tables:
+                    raise StateUnavailable(
+                        self.label,
+                        "the file holds something else, or the state of another version of"
+                        " flask-plugin-host",
+                        "set PLUGIN_HOST_STATE to a file of its own",
+                    )
+                for statement in SCHEMA:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id={APPLICATION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
