@@ -9,6 +9,7 @@ started, or its parent before the fork, may be of long ago.
 from __future__ import annotations
 
 import _thread
+import atexit
 import logging
 import os
 import threading
@@ -151,6 +152,8 @@ class Watcher:
             self._loop = None
             raise
         weakref.finalize(self, loop.bell.ring).atexit = False
+        atexit.unregister(_stop_all)
+        atexit.register(_stop_all)  # the latest, so the first to run
         self._started = True
         if self._stopped:  # by another thread, meanwhile
             loop.stopping = True
@@ -271,6 +274,12 @@ def _ignore(event: Event, name: str) -> None:
 
 
 _watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    """End a look that is under way before what it uses is taken apart: the process ends."""
+    for watcher in list(_watchers):
+        watcher.stop()
 
 
 def _after_fork_in_child() -> None:

@@ -434,6 +434,26 @@ def test_child_starts_its_own_thread(mode: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_look_is_over_before_the_process_ends() -> None:
+    """A process that ends during a look waits for it: nothing is taken apart under its feet."""
+    done = run("""
+        import atexit
+        from plugin_host.folder.watcher import Watcher
+        looking = threading.Event()
+        def look(initial=False):
+            if not initial:
+                looking.set()
+                time.sleep(0.5)
+                print("looked", flush=True)
+        watcher = Watcher(folder, look, 3600.0, "poll")
+        atexit.register(lambda: print("torn", flush=True))
+        watcher.ensure_started()
+        assert looking.wait(20)
+    """)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["looked", "torn"]
+
+
 def test_polls_in_a_real_thread_under_gevent() -> None:
     """With gevent's patching the watcher polls in a real thread, and greenlets are not blocked."""
     pytest.importorskip("gevent")
