@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -31,6 +32,8 @@ _FILE: Final = re.compile(r"(?P<name>.+)@(?P<digest>[0-9a-f]{64})\.plugin")
 _MAX_SIZE: Final = 2 * 1024 * 1024 * 1024  # PLUGIN_HOST_MAX_MODULE_SIZE goes up to half of it
 #: Seconds for which the versions of a plugin are kept that is not there any more.
 FORGET_AFTER: Final = 30 * 86400
+#: Seconds to wait for whoever writes; a start must not wait for each of many plugins.
+_PATIENCE: Final = 2.0
 #: That a plugin is there is written down at most this often, in seconds.
 _NOTE_EVERY: Final = 86400
 
@@ -82,7 +85,7 @@ class VersionStore:
         parts = parts_of(candidate, version)
         try:
             path = self._datadir.folder("versions") / f"{name}@{candidate.digest}{_SUFFIX}"
-            with self._datadir.lock("versions"):
+            with self._locked():
                 if not is_kept(path, parts):
                     self._datadir.write(path, parts, durable=True)
                 self._make_newest(path, name)
@@ -91,6 +94,9 @@ class VersionStore:
             return False
         self._complaint = None
         return True
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return self._datadir.lock("versions", 0.0 if self._complaint else _PATIENCE)
 
     def _make_newest(self, path: Path, name: str) -> None:
         others = (found.mtime_ns for found in self._find(name) if found.path != path)
@@ -144,7 +150,7 @@ class VersionStore:
         :param there: the names of the plugins that there are, serving or not; None if unknown.
         """
         try:
-            with self._datadir.lock("versions"):  # nobody makes one newer meanwhile
+            with self._locked():  # nobody makes one newer meanwhile
                 for versions in self._by_name():
                     keep = self.keep if self._is_there(versions[0], there) else 0
                     for found in versions[keep:]:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -330,6 +331,24 @@ def test_a_full_disk_is_told_once(
     assert "No space left on device" in message
     assert files(data) == []
     assert store.put(ONE, "tax", "1")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks")
+def test_a_worker_that_hangs_is_waited_for_once(
+    data: DataDir, store: VersionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another holds the lock, a start with many plugins waits for the first one only."""
+    lock, timeouts = DataDir.lock, []
+
+    def noted(self: DataDir, name: str, timeout: float) -> AbstractContextManager[None]:
+        timeouts.append(timeout)
+        return lock(self, name, 0)
+
+    monkeypatch.setattr(DataDir, "lock", noted)
+    with lock(data, "versions"):
+        assert not any([store.put(each, "tax", "1") for each in (ONE, TWO, THREE)])
+    assert [store.put(each, "tax", "1") for each in (ONE, TWO)] == [True, True]
+    assert timeouts == [2, 0, 0, 0, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs resource limits")
