@@ -23,11 +23,12 @@ from plugin_host.abi import wasi
 from plugin_host.abi.host_functions import functions
 from plugin_host.abi.services import Services
 from plugin_host.cli import cli
-from plugin_host.config import CAPABILITIES, KEYS
+from plugin_host.config import CAPABILITIES, KEYS, Settings
 from plugin_host.hookspec import HTTP_HOOKS
 from plugin_host.manifest import MANIFEST_KEYS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+DEFAULTS: Final = Settings.from_mapping({}, ROOT)
 PAGES: Final = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
@@ -170,8 +171,8 @@ def test_every_hook_of_the_shop_is_documented() -> None:
 def test_every_host_function_is_documented() -> None:
     """abi.md's table of imports is the host's, with types and capabilities."""
     offered = {
-        f"{item.module}.{item.name}": (len(item.params), item.results, capability)
-        for capability, item in functions(Services.of("unused")).values()
+        f"{item.module}.{item.name}": (len(item.params), item.results, group.capability)
+        for item, group in functions(Services.of("unused", DEFAULTS)).values()
         if item.module != wasi.MODULE
     }
     documented = {}

@@ -56,6 +56,7 @@ PACKAGES: Final = {
 EXCEPTIONS: Final = {
     "plugin_host.manifest.schema": {"jsonschema", "referencing"},
     "plugin_host.folder.notifier": {"watchdog"},
+    "plugin_host.abi.http_client": {"h11"},
     "plugin_host.state.redis_wire": {"redis"},
     "plugin_host.trust.ed25519": {"cryptography"},
 }

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ..config import Settings
 from ..errors import ImportDenied
 from ..wasm.instance import HostFunction
 from ..wasm.moduleinfo import Import
-from . import basics, wasi
-from .services import Provider, Services
+from . import basics, http, wasi
+from .services import Group, Provider, Services
 
-PROVIDERS: Final[tuple[Provider, ...]] = (basics.groups, wasi.groups)
+PROVIDERS: Final[tuple[Provider, ...]] = (basics.groups, wasi.groups, http.groups)
 
 
-def functions(services: Services) -> dict[tuple[str, str], tuple[str, HostFunction]]:
-    """Return every host function with its capability, by module and name.
-
-    An empty capability is none.
-    """
+def functions(services: Services) -> dict[tuple[str, str], tuple[HostFunction, Group]]:
+    """Return every host function with its group, by module and name."""
     return {
-        (function.module, function.name): (group.capability, function)
+        (function.module, function.name): (function, group)
         for provide in PROVIDERS
         for group in provide(services)
         for function in group.functions
@@ -28,8 +26,9 @@ def functions(services: Services) -> dict[tuple[str, str], tuple[str, HostFuncti
 
 
 def capabilities() -> dict[tuple[str, str], str]:
-    """Return the capability that each host function needs, by module and name."""
-    return {key: capability for key, (capability, _) in functions(Services.of("")).items()}
+    """Return the capability that each host function needs, by module and name; empty is none."""
+    unused = Services.of("", Settings.from_mapping({}, "."))
+    return {key: group.capability for key, (_, group) in functions(unused).items()}
 
 
 def select(
@@ -54,8 +53,8 @@ def select(
         key, kind = (item.module, item.name), item.type
         if key not in offered:
             raise _unknown(path, item, offered)
-        capability, function = offered[key]
-        _allow(path, ".".join(key), capability, asked, granted)
+        function, group = offered[key]
+        _allow(path, ".".join(key), group, asked, granted)
         if kind != (function.params, function.results):
             raise ImportDenied(
                 str(path),
@@ -83,8 +82,9 @@ def _show(kind: tuple[tuple[str, ...], tuple[str, ...]] | None) -> str:
 
 
 def _allow(
-    path: object, what: str, capability: str, asked: frozenset[str] | None, granted: frozenset[str]
+    path: object, what: str, group: Group, asked: frozenset[str] | None, granted: frozenset[str]
 ) -> None:
+    capability = group.capability
     if not capability:
         return
     if asked is not None and capability not in asked:
@@ -98,4 +98,10 @@ def _allow(
             str(path),
             f"imports {what}, but the app does not grant it the capability {capability!r}",
             f"add {capability!r} to PLUGIN_HOST_GRANTS, or use the plugin without it",
+        )
+    if group.extra:
+        raise ImportDenied(
+            str(path),
+            f"imports {what}, for which something is not installed here",
+            f"pip install 'flask-plugin-host[{group.extra}]'",
         )

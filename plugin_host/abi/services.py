@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
 
+from ..config import Settings
+from ..config.outbound import Outbound
 from ..errors import DeadlineExceeded
 from ..wasm.instance import HostFunction, Instance
 from .guest_log import GuestLog
@@ -27,25 +29,32 @@ class Services:
 
     :param plugin: the plugin's name.
     :param log: where its messages go.
+    :param outbound: where it may send requests.
+    :param max_body: the most bytes of such a request, and of a response's body.
     """
 
     plugin: str
     log: GuestLog
+    outbound: Outbound = field(default_factory=Outbound)
+    max_body: int = 0
 
     @classmethod
-    def of(cls, plugin: str, log_rate: float = 100) -> Services:
-        """Return what every plugin has: a log of its own, of so many lines per second."""
-        return cls(plugin, GuestLog(logging.getLogger(f"plugin_host.plugin.{plugin}"), log_rate))
+    def of(cls, plugin: str, settings: Settings) -> Services:
+        """Return what the configuration alone gives a plugin."""
+        log = GuestLog(logging.getLogger(f"plugin_host.plugin.{plugin}"), settings.log_rate)
+        return cls(plugin, log, settings.outbound(plugin), settings.max_body)
 
 
 class Group(NamedTuple):
     """Host functions that are granted together.
 
     :param capability: its name; empty for what needs no grant.
+    :param extra: the extra of this package that has to be installed for it; empty if none has.
     """
 
     capability: str
     functions: tuple[HostFunction, ...]
+    extra: str = ""
 
 
 #: Gives groups, the same whatever the services are; several providers may add to one capability.

@@ -88,7 +88,7 @@ class Report:
                 self.info.imports,
                 manifest.capabilities,
                 settings.granted(manifest.name),
-                Services.of(manifest.name),
+                Services.of(manifest.name, settings),
             )
             engine = choose_engine(settings.fast_call)
             link(engine, engine.compile(self.wasm, path), chosen, path)

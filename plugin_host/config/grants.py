@@ -8,8 +8,10 @@ from typing import Any, Final
 from .keys import Rejected
 from .text import did_you_mean, show
 
+#: What every plugin is granted if the app says nothing: what cannot reach beyond the plugin.
+DEFAULT_GRANTS: Final = ("log", "clock", "random")
 #: What a plugin can be granted; each name stands for a group of host functions.
-CAPABILITIES: Final = ("log", "clock", "random")
+CAPABILITIES: Final = (*DEFAULT_GRANTS, "http")
 
 Grants = tuple[tuple[str, frozenset[str]], ...]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError
-from .grants import CAPABILITIES, Grants, parse_grants
+from .grants import CAPABILITIES, DEFAULT_GRANTS, Grants, parse_grants
 from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
+from .outbound import HTTP, HTTP_PRIVATE, Network, Outbound, Rules
 from .stateurl import STATE, StateUrl, located
 from .text import did_you_mean
 from .trust import Pins, absolute_keys, parse_links, parse_pins, parse_trusted_keys
@@ -67,11 +68,13 @@ KEYS: Final = (
     flag("FAST_CALL", True, "Call guests without the overhead of wasmtime's public API."),
     Key(
         "GRANTS",
-        CAPABILITIES,
+        DEFAULT_GRANTS,
         f"a list out of {', '.join(CAPABILITIES)}, or a mapping of plugin name patterns to lists",
         "The capabilities that plugins may use.",
         parse_grants,
     ),
+    HTTP,
+    HTTP_PRIVATE,
     Key(
         "TRUSTED_KEYS",
         None,
@@ -126,6 +129,8 @@ class Settings:
     switch_timeout: float
     fast_call: bool
     grants: Grants
+    http: Rules
+    http_private: tuple[Network, ...]
     trusted_keys: tuple[str, ...] | None
     pins: Pins
     hygiene: Literal["warn", "refuse", "off"]
@@ -159,6 +164,10 @@ class Settings:
             values["data_dir"] = Path(instance_path).absolute() / "plugin_host"
         values["state"] = located(values["state"], root, values["data_dir"])
         return cls(**values)
+
+    def outbound(self, plugin_name: str) -> Outbound:
+        """Return where a plugin may send HTTP requests."""
+        return Outbound.of(plugin_name, self.http, self.http_private)
 
     def granted(self, plugin_name: str) -> frozenset[str]:
         """Return what every matching pattern grants, taken together."""

@@ -58,14 +58,13 @@ def load(
     settings: Settings,
     cache: CompileCache | None = None,
     background: bool = False,
-    services: Callable[[str, float], Services] = Services.of,
+    services: Callable[[str, Settings], Services] = Services.of,
 ) -> Plugin:
     """Verify a candidate completely and return the plugin.
 
     :param cache: where compiled code is kept; None compiles.
     :param background: requests are being served, and nobody waits for this.
-    :param services: makes what the plugin's host functions may use, given its name and
-        how many lines per second it may log.
+    :param services: makes what the plugin's host functions may use, given its name.
 
     The module is checked, compiled and linked, and a trial instance is made under
     ``PLUGIN_HOST_INIT_TIMEOUT``; the trial instance then serves the first call. What the plugin
@@ -79,7 +78,7 @@ def load(
     manifest = read_manifest(candidate, wasm)
     trust.admit(candidate, manifest.name, signed_name, settings)
     hooks = find_hooks(candidate, info, manifest)
-    given = services(manifest.name, settings.log_rate)
+    given = services(manifest.name, settings)
     functions = select(
         path,
         info.imports,

@@ -17,12 +17,14 @@ from guests import MakeApp
 
 from plugin_host.abi import wasi
 from plugin_host.abi.services import Services
+from plugin_host.config import Settings
 from plugin_host.errors import DeadlineExceeded, GuestTrap
 from plugin_host.wasm.engine import engine, wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link
 
 PATH = Path("guest.wat")
+DEFAULTS = Settings.from_mapping({}, PATH)
 KINDS = {"i": "i32", "I": "i64"}
 EOF = 65_536  # the first byte behind the guest's memory
 
@@ -108,7 +110,9 @@ def test_all_of_preview_1_is_there_with_its_types() -> None:
     linker.define_wasi()
     text = f"(module {' '.join(map(imported, wasi.SIGNATURES))})"
     linker.instantiate(wasmtime.Store(raw), wasmtime.Module(raw, wasmtime.wat2wasm(text)))
-    offered = [f.name for group in wasi.groups(Services.of("all")) for f in group.functions]
+    offered = [
+        f.name for group in wasi.groups(Services.of("all", DEFAULTS)) for f in group.functions
+    ]
     assert (sorted(offered), len(offered)) == (sorted(wasi.SIGNATURES), 46)
 
 
@@ -116,7 +120,7 @@ def test_each_capability_has_its_functions() -> None:
     """Only what logs, tells time or gives chance needs a grant."""
     granted = {
         group.capability: [f.name for f in group.functions]
-        for group in wasi.groups(Services.of("x"))
+        for group in wasi.groups(Services.of("x", DEFAULTS))
         if group.capability
     }
     assert granted == {

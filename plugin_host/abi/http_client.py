@@ -1,0 +1,196 @@
+"""One HTTP request to a checked address, within a time that holds whatever the server does.
+
+The protocol is h11's; the sockets are our own, of the original classes: a client that brings its
+own resolves the name a second time, counts its time-outs per read, and under gevent switches
+greenlets below a guest (docs/rationale.md, "Why h11 and sockets of our own?").
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from .. import osthread
+from ..config.outbound import DEFAULT_PORTS
+
+try:
+    import h11
+except ImportError:  # the extra "http" is not installed: `available` says so
+    h11 = None  # type: ignore[assignment]
+
+#: What a guest is told when there is no response.
+DENIED, UNREACHABLE, TIMED_OUT, TOO_LARGE = -1, -2, -3, -4
+
+#: Names that are being looked up at once, in this process: a look-up cannot be given up.
+MAX_LOOKUPS: Final = 16
+#: Bytes of a response's head.
+MAX_HEAD: Final = 65_536
+_CHUNK = 65_536
+
+_lookups: list[None] = []
+
+
+class Request(NamedTuple):
+    """A request that a guest wants to be sent.
+
+    :param target: path and query, as they go over the wire.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Response(NamedTuple):
+    """What came: a status, headers and a body, or an error with its reason."""
+
+    error: int = 0
+    reason: str = ""
+    status: int = 0
+    headers: list[tuple[str, str]] = []  # noqa: RUF012 - never changed
+    body: bytes = b""
+
+
+class _Failed(Exception):
+    def __init__(self, error: int, reason: str) -> None:
+        self.error, self.reason = error, reason
+
+
+def available() -> bool:
+    """Whether the extra ``http`` is installed."""
+    return h11 is not None
+
+
+def fetch(
+    request: Request, reaches: Callable[[str], bool], seconds: float, max_body: int
+) -> Response:
+    """Send a request, and wait for the whole response; redirects are not followed.
+
+    :param reaches: whether an address may be connected to.
+    :param seconds: how long all of it may take.
+    :param max_body: the most bytes that a response may have.
+    """
+    deadline = monotonic() + seconds
+    try:
+        with _connect(request, reaches, deadline) as sock:
+            return _exchange(sock, request, deadline, max_body)
+    except _Failed as exc:
+        return Response(exc.error, exc.reason)
+    except TimeoutError:
+        return Response(TIMED_OUT, f"it takes longer than {seconds * 1000:.0f} ms")
+    except h11.ProtocolError as exc:
+        return Response(UNREACHABLE, f"this is not HTTP: {exc}")
+    except OSError as exc:
+        return Response(UNREACHABLE, exc.strerror or str(exc))
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) -> socket.socket:
+    """Connect to the first address of the host that may be and can be connected to."""
+    found = _resolve(request.host, request.port, deadline)
+    allowed = [item for item in found if reaches(item[4][0])]
+    if not allowed:
+        addresses = ", ".join(str(item[4][0]) for item in found)
+        raise _Failed(DENIED, f"its address {addresses} is private; see PLUGIN_HOST_HTTP_PRIVATE")
+    for number, (family, kind, protocol, _, address) in enumerate(allowed, 1):
+        sock: socket.socket = osthread.original("socket", "socket")(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline))
+            sock.connect(address)
+            if request.scheme == "https":
+                return tls_context().wrap_socket(sock, server_hostname=request.host)
+            return sock
+        except BaseException as exc:
+            sock.close()
+            if number == len(allowed) or not isinstance(exc, OSError):
+                raise
+    raise AssertionError  # the last address returns or raises
+
+
+def _resolve(host: str, port: int, deadline: float) -> list[Any]:
+    """Look a name up, in a thread of its own: nothing else can end a look-up in time."""
+    if len(_lookups) >= MAX_LOOKUPS:
+        raise _Failed(UNREACHABLE, "too many names are being looked up")
+    found: list[Any] = []
+    done = osthread.allocate_lock()
+    done.acquire()
+
+    def look_up() -> None:
+        try:
+            resolve = osthread.original("socket", "getaddrinfo")
+            found.extend(resolve(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError):
+            pass  # not found
+        finally:
+            _lookups.pop()
+            done.release()
+
+    _lookups.append(None)
+    osthread.start(look_up, "plugin-host-lookup")
+    if not done.acquire(True, _left(deadline)):
+        raise TimeoutError
+    if not found:
+        raise _Failed(UNREACHABLE, "its name is unknown")
+    return found
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """Return what checks servers' certificates, against what the system trusts; slow at first."""
+    context: ssl.SSLContext = osthread.original("ssl", "SSLContext")(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    return context
+
+
+def _exchange(sock: socket.socket, request: Request, deadline: float, max_body: int) -> Response:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+    head = h11.Request(method=request.method, target=request.target, headers=_headers(request))
+    _send(sock, connection.send(head) + connection.send(h11.Data(request.body)), deadline)
+    connection.send(h11.EndOfMessage())
+    answer, parts, size = None, [], 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            sock.settimeout(_left(deadline))
+            connection.receive_data(sock.recv(_CHUNK))
+        elif isinstance(event, h11.Response):
+            answer = event
+        elif isinstance(event, h11.Data):
+            parts.append(bytes(event.data))
+            size += len(event.data)
+            if size > max_body:
+                raise _Failed(TOO_LARGE, f"its response has more than {max_body} bytes")
+        elif isinstance(event, h11.EndOfMessage) and answer is not None:
+            headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers]
+            return Response(status=answer.status_code, headers=headers, body=b"".join(parts))
+
+
+def _send(sock: socket.socket, data: bytes, deadline: float) -> None:
+    while data:  # `sendall` of TLS sockets starts its time-out anew with every piece
+        sock.settimeout(_left(deadline))
+        data = data[sock.send(data[:_CHUNK]) :]
+
+
+def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+    """Return the request's headers, with those that are the host's."""
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    if request.port != DEFAULT_PORTS[request.scheme]:
+        host += f":{request.port}"
+    own = [("Host", host), ("Connection", "close")]
+    if request.body or request.method not in ("GET", "HEAD"):
+        own.append(("Content-Length", str(len(request.body))))
+    return [(n.encode("latin-1"), v.encode("latin-1")) for n, v in own + request.headers]
