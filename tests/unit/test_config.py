@@ -46,6 +46,8 @@ def test_defaults() -> None:
         switch_timeout=2.0,
         fast_call=True,
         grants=(("*", frozenset({"log", "clock", "random"})),),
+        http=(("*", ()),),
+        http_private=(),
         trusted_keys=None,
         pins=(),
         hygiene="warn",
