@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import wasmtime
+from deploying import permissions_count
 
 from plugin_host.files import locking
 from plugin_host.wasm import artefacts, cache
@@ -352,16 +353,17 @@ def test_a_folder_that_takes_no_file_costs_the_cache_only(
     assert (stats.hits, stats.misses, stats.errors) == (1, 5, 4)
 
 
-@pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() == 0, reason="root writes to read-only folders"
-)
+@posix
 def test_a_read_only_cache_serves(
     compiled: CompileCache, wasm: bytes, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder that was filled before it became read-only is mapped from."""
+    """A folder that was filled before it became read-only is mapped from; what is new compiles."""
     compiled.compile(engine(False), wasm, PATH)
     directory.chmod(0o500)
-    assert square(compiled.compile(engine(False), wasm, PATH)) == 144
+    with permissions_count():
+        assert square(compiled.compile(engine(False), wasm, PATH)) == 144
+        assert square(compiled.compile(engine(False), module(1), PATH)) == 144
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert compiled.stats().hits == 1
     directory.chmod(0o700)
 

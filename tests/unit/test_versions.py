@@ -346,7 +346,7 @@ def test_a_worker_that_hangs_is_waited_for_once(
 
     monkeypatch.setattr(DataDir, "lock", noted)
     with lock(data, "versions"):
-        assert not any([store.put(each, "tax", "1") for each in (ONE, TWO, THREE)])
+        assert not any(store.put(each, "tax", "1") for each in (ONE, TWO, THREE))
     assert [store.put(each, "tax", "1") for each in (ONE, TWO)] == [True, True]
     assert timeouts == [2, 0, 0, 0, 2]
 
