@@ -38,7 +38,7 @@ def original(module: str, name: str) -> Callable[..., Any]:
     """Return a function or class of a module of the standard library as it was before patching."""
     monkey = _gevent_monkey()
     if monkey is not None:
-        return cast("Callable[..., Any]", monkey.getoriginal(module, name))
+        return cast("Callable[..., Any]", monkey.get_original(module, name))
     return cast("Callable[..., Any]", getattr(sys.modules[module], name))
 
 
