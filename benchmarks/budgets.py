@@ -55,6 +55,8 @@ ALL = (
     Budget("w1", HOST, "LuaJIT (lupa)", 0.7),
     Budget("w1", HOST, "compiled glue", 5),
     Budget("w2", HOST, "Extism, JSON", 1 / 8),
+    Budget("isolation", "request", "shared", 1.3),
+    Budget("isolation", "request, 64 KiB written", "shared, 64 KiB written", 1.3),
     Budget("flask", "one header hook", "without plugin_host", 1.12),
     Budget("flask", "10 plugins that do not match", "without plugin_host", 1.01),
     Budget("no-match", "0 plugins", "without plugin_host", 2, extra_us=True),

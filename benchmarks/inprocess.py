@@ -68,6 +68,11 @@ def _edits(technologies: Technologies, plan: Plan, method: str, with_body: bool)
     return _measured(cases, plan, skipped)
 
 
+def edits(technologies: Technologies, plan: Plan) -> Outcome:
+    """W1 by these candidates, the first of which is the reference."""
+    return _edits(technologies, plan, "edit", with_body=False)
+
+
 def _measured(
     cases: list[Case], plan: Plan, skipped: dict[str, str], clock: Clock = time.thread_time_ns
 ) -> Outcome:

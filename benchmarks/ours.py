@@ -27,17 +27,29 @@ EVERYTHING = ("method", "path", "query", "host", "cookies", "headers", "body")
 DECLARED = ("header:accept-language", "body")
 
 
-def add_plugin(folder: Path, name: str, needs: tuple[str, ...] | None, match: str = "") -> None:
-    """Put the native guest into a plugins folder.
+def add_plugin(
+    folder: Path,
+    name: str,
+    needs: tuple[str, ...] | None,
+    match: str = "",
+    guest: str = "native.wasm",
+    isolation: str = "shared",
+) -> None:
+    """Put a guest of the native ABI into a plugins folder.
 
     :param needs: what `on_request` declares; None writes no manifest.
     :param match: a path pattern; empty matches every request.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(GUESTS / "native.wasm", folder / f"{name}.wasm")
+    shutil.copyfile(GUESTS / guest, folder / f"{name}.wasm")
     if needs is None:
         return
-    lines = ['version = "1"', "[needs]", f"on_request = {list(needs)!r}"]
+    lines = [
+        'version = "1"',
+        f"isolation = {isolation!r}",
+        "[needs]",
+        f"on_request = {list(needs)!r}",
+    ]
     if match:
         lines += ["[match]", f"paths = [{match!r}]"]
     (folder / f"{name}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -49,16 +61,26 @@ class PluginHost(Technology):
     name = "plugin_host"
     needs: ClassVar[tuple[str, ...] | None] = EVERYTHING
     fast: ClassVar[bool] = True
+    guest: ClassVar[str] = "native.wasm"
+    isolation: ClassVar[str] = "shared"
+    recycle_calls: ClassVar[int] = 0
 
     def __init__(self) -> None:
         if self.fast and fast_engine() is None:
             raise Skipped("this wasmtime release has no fast call")
         self._folder = tempfile.TemporaryDirectory()
-        add_plugin(Path(self._folder.name), "bench", self.needs)
+        add_plugin(
+            Path(self._folder.name),
+            "bench",
+            self.needs,
+            guest=self.guest,
+            isolation=self.isolation,
+        )
         config = {
             "PLUGIN_HOST_DIR": self._folder.name,
             "PLUGIN_HOST_RELOAD": False,
             "PLUGIN_HOST_FAST_CALL": self.fast,
+            "PLUGIN_HOST_RECYCLE_CALLS": self.recycle_calls,
         }
         self._host = Host(Settings.from_mapping(config, self._folder.name))
         self._host.reconcile(initial=True)

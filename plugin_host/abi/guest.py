@@ -187,7 +187,7 @@ class RestoredGuest(Guest):
     After each call everything is as it was after the making, the exchange buffer too.
     """
 
-    __slots__ = ("_buffer", "_grown", "_snapshot")
+    __slots__ = ("_buffer", "_grown", "_restore")
 
     def __init__(
         self,
@@ -201,28 +201,20 @@ class RestoredGuest(Guest):
         fuel: int = UNLIMITED,
     ) -> None:
         super().__init__(instance, hooks, config, max_result, start, timeout, wear)
-        self._snapshot = Snapshot(instance, start, timeout)
+        self._restore = Snapshot(instance, start, timeout).restore
         self._buffer, self._grown = (self._pointer, self._capacity), False
         instance.fuel = fuel
 
     def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
-        self._snapshot.begin()
         try:
-            result = super().call(hook, data, start, timeout)
-        except GuestError:
-            self._restore()
-            raise
-        self._restore()
-        return result
+            return Guest.call(self, hook, data, start, timeout)
+        finally:  # a guest that is spent is not used again, and put back for nothing
+            self._pointer, self._capacity = self._buffer
+            if not self._restore():
+                self._grown, self.due = True, 0  # a guest can ask how large its memory is
 
     def is_worn(self) -> bool:
         return super().is_worn() or self._grown
-
-    def _restore(self) -> None:
-        self._pointer, self._capacity = self._buffer
-        if not self._snapshot.restore():
-            # A guest can ask how large its memory is.
-            self._grown, self.due = True, 0
 
 
 def _optional(instance: Instance, name: str) -> Call | None:

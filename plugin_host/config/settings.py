@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from ..errors import ConfigError
 from .grants import CAPABILITIES, DEFAULT_GRANTS, Grants, parse_grants
+from .isolation import ISOLATION, Isolation
 from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
 from .outbound import HTTP, HTTP_PRIVATE, Network, Outbound, Rules
 from .stateurl import STATE, StateUrl, located
@@ -38,6 +39,11 @@ KEYS: Final = (
     count("MAX_INSTANCES", 32, 1, 1024, "a number", "Live instances per plugin version."),
     count(
         "MAX_MEMORY", 64 * MIB, 64 * KIB, 4 * GIB - 64 * KIB, "bytes", "Linear memory per instance."
+    ),
+    count("MAX_FUEL", 0, 0, 10**18, "units", "Upper bound of what a call may compute; 0 is none."),
+    ISOLATION,
+    count(
+        "RECYCLE_CALLS", 0, 0, 10**9, "a number", "Calls after which an instance goes; 0 is never."
     ),
     count("MAX_MODULE_SIZE", 32 * MIB, 8, GIB, "bytes", "Size of a plugin's file."),
     count("MAX_BODY", MIB, 0, GIB, "bytes", "Size of a body that is passed to plugins."),
@@ -114,6 +120,9 @@ class Settings:
     init_timeout: float
     max_instances: int
     max_memory: int
+    max_fuel: int
+    isolation: Isolation
+    recycle_calls: int
     max_module_size: int
     max_body: int
     max_result: int
@@ -168,6 +177,11 @@ class Settings:
     def outbound(self, plugin_name: str) -> Outbound:
         """Return where a plugin may send HTTP requests."""
         return Outbound.of(plugin_name, self.http, self.http_private)
+
+    def isolates(self, plugin_name: str) -> bool:
+        """Return whether any matching pattern says that nothing survives a request."""
+        name = plugin_name.lower()
+        return any(mode == "request" and fnmatchcase(name, glob) for glob, mode in self.isolation)
 
     def granted(self, plugin_name: str) -> frozenset[str]:
         """Return what every matching pattern grants, taken together."""

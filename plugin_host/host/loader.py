@@ -32,8 +32,7 @@ from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..wasm.cache import CompileCache
 from ..wasm.engine import wat_to_wasm
-from ..wasm.instance import Limits
-from ..wasm.runtime import choose_engine, link
+from .making import Maker
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 from .selftest import SelfTests
 
@@ -86,19 +85,8 @@ def load(
         settings.granted(manifest.name),
         given,
     )
-    engine = choose_engine(settings.fast_call)
-    if cache is None:
-        module = engine.compile(wasm, path)
-    else:
-        module = cache.compile(engine, wasm, path, background)
-    linked = link(engine, module, functions, path)
     limits = effective_limits(manifest, settings)
-    caps, own = Limits(memory=limits.memory), manifest.config_json()
-
-    def make(start: float, timeout: float, config: bytes = own) -> Guest:
-        instance = linked.instance(caps, start, timeout)
-        return Guest(instance, hooks, config, settings.max_result, start, timeout)
-
+    make = Maker(path, wasm, info, hooks, manifest, limits, functions, settings, cache, background)
     try:
         trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
         tests = SelfTests(candidate, manifest, hooks, make, settings)
@@ -116,6 +104,7 @@ def load(
         trial=trial,
         size=settings.max_instances,
         max_result=settings.max_result,
+        init_timeout=settings.init_timeout,
         log=given.log,
     )
 

@@ -19,6 +19,9 @@ from ..wasm.pool import Pool
 
 T = TypeVar("T")
 
+#: Seconds after which a call may have used much memory: its guest is looked at.
+_LONG = 0.001
+
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
 
 
@@ -47,6 +50,7 @@ class Plugin:
     :param trial: the guest on which loading was verified; serves the first call.
     :param size: how many guests may exist at once.
     :param max_result: most bytes a hook may return.
+    :param init_timeout: the deadline of making a guest for which nobody waits, in seconds.
     :param log: where its guests' words go.
     """
 
@@ -62,6 +66,7 @@ class Plugin:
         trial: Guest,
         size: int,
         max_result: int,
+        init_timeout: float,
         log: GuestLog,
     ) -> None:
         self.path = path
@@ -79,6 +84,7 @@ class Plugin:
         self._guests = {trial}  # guarded by counters.lock
         self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
         self._pool.add(trial)
+        self._init_timeout = init_timeout
         self._log, self._said = log, log.pending
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
@@ -111,10 +117,14 @@ class Plugin:
             self._failed(guest, exc, hook, start)
             raise
         guest.calls += 1
-        guest.seconds += monotonic() - start
-        pool.idle.append(guest)
-        if pool.waiting:
-            pool.notify()
+        took = monotonic() - start
+        guest.seconds += took
+        if (guest.calls >= guest.due or took > _LONG) and guest.is_worn():
+            self._replace(guest)
+        else:
+            pool.idle.append(guest)
+            if pool.waiting:
+                pool.notify()
         if self._said:
             self._log.flush()
         return value
@@ -133,6 +143,15 @@ class Plugin:
                 "last_error_at": counters.last_error_at,
             }
 
+    def _replace(self, guest: Guest) -> None:
+        """Let a worn guest go, and make another one if none is idle."""
+        counters = self.counters
+        with counters.lock:
+            self._guests.discard(guest)
+            counters.calls += guest.calls
+            counters.seconds += guest.seconds
+        self._pool.replace(self._init_timeout)
+
     def _failed(self, guest: Guest | None, exc: BaseException, hook: str, start: float) -> None:
         counters = self.counters
         if isinstance(exc, HookError):
@@ -149,7 +168,9 @@ class Plugin:
                 self._guests.discard(guest)
                 counters.calls += guest.calls
                 counters.seconds += guest.seconds
-        if guest is not None and usable:
+        if guest is not None and usable and guest.is_worn():
+            self._replace(guest)
+        elif guest is not None and usable:
             self._pool.release(guest)
         elif guest is not None:
             self._pool.discard()

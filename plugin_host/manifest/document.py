@@ -62,6 +62,7 @@ Milliseconds = Annotated[
 Mebibytes = Annotated[
     float, Meta(ge=0.0625, le=4095.9375, description="a number of MiB from 0.0625 to 4095.9375")
 ]
+Fuel = Annotated[int, Meta(ge=1, le=10**18, description="an integer from 1 to 10**18")]
 OneOrMoreTables = Annotated[
     dict[str, Any] | list[Any], Meta(description="a table or a list of tables")
 ]
@@ -75,6 +76,7 @@ OnFailure = Annotated[
     Meta(description="'skip' or 'fail', or a table that says one of them for each hook"),
 ]
 Rollout = Annotated[dict[str, Any] | None, Meta(description="a table")]
+Isolation = Annotated[Literal["shared", "request"], Meta(description="'shared' or 'request'")]
 Oversize = Annotated[Literal["omit", "reject"], Meta(description="'omit' or 'reject'")]
 
 
@@ -98,6 +100,7 @@ class LimitsTable(msgspec.Struct, frozen=True):
 
     timeout_ms: Milliseconds | None = None
     memory_mb: Mebibytes | None = None
+    fuel: Fuel | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -112,6 +115,7 @@ class Document(msgspec.Struct, frozen=True):
     match: OneOrMoreTables = msgspec.field(default_factory=list)
     needs: NeedsTable = NeedsTable()
     limits: LimitsTable = LimitsTable()
+    isolation: Isolation = "shared"
     config: Table = msgspec.field(default_factory=dict)
     config_schema: Schema | None = None
     capabilities: Capabilities | None = None

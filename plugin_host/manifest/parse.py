@@ -30,6 +30,7 @@ _ENDLESS_KEY: Final = re.compile(
 )
 
 Policy = Literal["skip", "fail"]
+Isolation = Literal["shared", "request"]
 _Needs = TypeVar("_Needs", RequestNeeds, ResponseNeeds)
 
 
@@ -42,6 +43,8 @@ class Manifest:
     :param hooks: the exports that are hooks; None is every export that can be one.
     :param timeout: the plugin's own deadline in seconds; None is the host's.
     :param memory: the plugin's own limit of linear memory in bytes; None is the host's.
+    :param fuel: the plugin's own limit of fuel per call; None is the host's.
+    :param isolation: whether what a guest keeps outlives a request.
     :param capabilities: what the plugin asks for; None is whatever it imports.
     :param on_failure: one policy for all hooks, or those of some hooks.
     :param rollout: how a new version is tried before it serves all; None: it serves all at once.
@@ -59,6 +62,8 @@ class Manifest:
     response_needs: ResponseNeeds = field(default_factory=ResponseNeeds)
     timeout: float | None = None
     memory: int | None = None
+    fuel: int | None = None
+    isolation: Isolation = "shared"
     config: Mapping[str, Any] = field(default_factory=dict)
     config_schema: Mapping[str, Any] | None = None
     capabilities: frozenset[str] | None = None
@@ -85,18 +90,26 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one plugin may use: seconds per call, bytes of linear memory per instance."""
+    """What one plugin may use: seconds and fuel per call, bytes of linear memory per instance, and
+    instances for more than one request. Fuel None is not counted.
+    """
 
     timeout: float
     memory: int
+    fuel: int | None = None
+    isolation: Isolation = "shared"
 
 
 def effective_limits(manifest: Manifest, settings: Settings) -> Limits:
     """Return the plugin's limits where they are lower than the app's, else the app's."""
     timeout, memory = manifest.timeout, manifest.memory
+    fuels = [fuel for fuel in (manifest.fuel, settings.max_fuel) if fuel]
+    isolated = manifest.isolation == "request" or settings.isolates(manifest.name)
     return Limits(
         timeout=settings.timeout if timeout is None else min(timeout, settings.timeout),
         memory=settings.max_memory if memory is None else min(memory, settings.max_memory),
+        fuel=min(fuels) if fuels else None,
+        isolation="request" if isolated else "shared",
     )
 
 
@@ -156,6 +169,8 @@ def _build(document: Document, stem: str) -> Manifest:
         response_needs=_needs(ResponseNeeds, "needs.on_response", needs.on_response),
         timeout=None if limits.timeout_ms is None else limits.timeout_ms / 1000,
         memory=None if limits.memory_mb is None else int(limits.memory_mb * MIB),
+        fuel=limits.fuel,
+        isolation=document.isolation,
         config=document.config,
         config_schema=document.config_schema,
         capabilities=_capabilities(document.capabilities),

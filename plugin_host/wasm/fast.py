@@ -6,7 +6,6 @@ import ctypes
 import weakref
 from collections.abc import Callable, Sequence
 from ctypes import c_size_t, c_uint64, c_void_p
-from threading import get_ident
 from time import monotonic, thread_time
 from typing import Any
 
@@ -128,7 +127,7 @@ class FastInstance(Instance):
         if pointer < 0 or (end > len(self._view) and end > self.memory_size()):
             raise self.outside(pointer, len(data))
         self._view[pointer:end] = data
-        self.writer = get_ident()
+        self.written = True
 
     def view(self) -> memoryview:
         self.memory_size()

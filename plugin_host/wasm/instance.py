@@ -6,7 +6,6 @@ import abc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -123,7 +122,7 @@ class Instance(abc.ABC):
         "pending",
         "running",
         "watchdog",
-        "writer",
+        "written",
     )
 
     def __init__(self, engine: Engine) -> None:
@@ -143,8 +142,8 @@ class Instance(abc.ABC):
         #: Whether its engine counts fuel; if so, what each call may use, and the latest has used.
         self.metered = engine.metered
         self.fuel, self.fuel_used = UNLIMITED, 0
-        #: The thread that called `write` last.
-        self.writer = get_ident()
+        #: Set by `write`, which another thread may have called than the one that called the guest.
+        self.written = False
         engine.watchdog.watch(self)
 
     @abc.abstractmethod

@@ -18,8 +18,8 @@ from .instructions import keeps_tables_and_segments, skip_constant
 from .moduleinfo import KINDS, Export, Kind, ModuleInfo
 from .sections import MAGIC, VERSION, number_of, walk
 
-#: The export that copies all mutable globals to their twins; no module may have one of this name.
-KEEP_GLOBALS: Final = "ph_keep_globals"
+#: The export that notes how the instance is; no module may have one of this name.
+KEEP: Final = "ph_keep"
 
 #: By value type, the constant expression of its zero.
 _ZEROS: Final = {
@@ -34,6 +34,7 @@ _ZEROS: Final = {
 #: The types () -> () and (i32) -> (i64).
 _TYPES: Final = (b"\x60\0\0", b"\x60\1\x7f\1\x7e")
 _MUTABLE: Final = 1
+_I32: Final = 0x7F
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class _Global:
 def restorable(wasm: bytes, info: ModuleInfo, hooks: Sequence[str]) -> bytes | None:
     """Return the module with hooks that put its globals back; None if that would not be enough.
 
-    The result has `KEEP_GLOBALS` if the module has mutable globals, and is the module itself if
-    not.
+    After a call that made memory grow, they read what was added last: that is a page fault, if it
+    has not been one before, and tells the host (`snapshot`).
 
     :param wasm: a module that the engine has found valid: the code of another one could call or
         set what is added here.
@@ -54,7 +55,7 @@ def restorable(wasm: bytes, info: ModuleInfo, hooks: Sequence[str]) -> bytes | N
     """
     readers = {section.kind: reader for section, reader in walk(wasm)}
     code = readers.get("code")
-    if code is None or "function" not in readers or info.export(KEEP_GLOBALS) is not None:
+    if code is None or "function" not in readers or info.export(KEEP) is not None:
         return None  # no module that has a hook of its own
     if not keeps_tables_and_segments(code):
         return None
@@ -62,8 +63,6 @@ def restorable(wasm: bytes, info: ModuleInfo, hooks: Sequence[str]) -> bytes | N
         mutable = _mutable_globals(readers.get("global"), _imported(info, "global"))
     except BinaryError:
         return None
-    if not mutable:
-        return wasm
     added = _additions(info, [item for item in info.exports if item.name in hooks], mutable)
     return MAGIC + VERSION + b"".join(_rewritten(wasm, info, added))
 
@@ -98,10 +97,10 @@ def _additions(info: ModuleInfo, hooks: Iterable[Export], mutable: list[_Global]
     counts = {section.kind: section.count or 0 for section in info.sections}
     types = counts["type"]
     functions = _imported(info, "func") + counts["function"]
-    twin = _imported(info, "global") + counts["global"]
-    pairs = [(each.index, twin + i) for i, each in enumerate(mutable)]
-    keep = b"".join(_move(own, other) for own, other in pairs)
-    back = b"".join(_move(other, own) for own, other in pairs)
+    size = _imported(info, "global") + counts.get("global", 0)
+    pairs = [(each.index, size + 1 + i) for i, each in enumerate(mutable)]
+    keep = b"".join(_move(own, other) for own, other in pairs) + _keep_size(size)
+    back = b"".join(_move(other, own) for own, other in pairs) + _touch_growth(size)
     bodies, wrappers = [_body(keep)], {}
     for hook in hooks:
         wrappers[hook.name] = functions + len(bodies)
@@ -109,8 +108,11 @@ def _additions(info: ModuleInfo, hooks: Iterable[Export], mutable: list[_Global]
     items = {
         "type": list(_TYPES),
         "function": [leb128(types), *[leb128(types + 1)] * len(wrappers)],
-        "global": [bytes((each.type, _MUTABLE)) + _ZEROS[each.type] for each in mutable],
-        "export": [_export(KEEP_GLOBALS, "func", functions)],
+        "global": [
+            bytes((kind, _MUTABLE)) + _ZEROS[kind]
+            for kind in (_I32, *(each.type for each in mutable))
+        ],
+        "export": [_export(KEEP, "func", functions)],
         "code": bodies,
     }
     return _Additions(items, wrappers)
@@ -118,6 +120,17 @@ def _additions(info: ModuleInfo, hooks: Iterable[Export], mutable: list[_Global]
 
 def _move(source: int, target: int) -> bytes:
     return b"\x23" + leb128(source) + b"\x24" + leb128(target)  # global.get, global.set
+
+
+def _keep_size(kept: int) -> bytes:
+    return b"\x3f\0\x24" + leb128(kept)  # memory.size, global.set
+
+
+def _touch_growth(kept: int) -> bytes:
+    """If memory is larger than it was kept: write its last byte to itself."""
+    last = b"\x3f\0\x41\x10\x74\x41\x01\x6b"  # memory.size << 16, less 1
+    touch = last * 2 + b"\x2d\0\0\x3a\0\0"  # i32.load8_u, i32.store8
+    return b"\x3f\0\x23" + leb128(kept) + b"\x47\x04\x40" + touch + b"\x0b"  # i32.ne, if
 
 
 def _body(instructions: bytes) -> bytes:
@@ -131,20 +144,27 @@ def _export(name: str, kind: Kind, index: int) -> bytes:
 def _rewritten(wasm: bytes, info: ModuleInfo, added: _Additions) -> Iterable[bytes]:
     """Yield every section, with its additions."""
     for section, reader in walk(wasm):
-        more = added.items.get(section.kind, ())
-        content = wasm[reader.at : reader.end]
+        more = added.items.get(section.kind, [])
         if section.kind == "export":
+            if all(other.kind != "global" for other in info.sections):  # its place is here
+                yield _vector("global", 0, b"", added.items["global"])
             exports = [
                 _export(item.name, item.kind, added.wrappers.get(item.name, item.index))
                 for item in info.exports
             ]
-            content = leb128(len(exports) + len(more)) + b"".join((*exports, *more))
+            yield _vector("export", 0, b"", exports + more)
         elif more:
-            count = reader.count(section.kind) + len(more)
-            content = leb128(count) + wasm[reader.at : reader.end] + b"".join(more)
-        elif section.kind == "custom":
+            count = reader.count(section.kind)
+            yield _vector(section.kind, count, wasm[reader.at : reader.end], more)
+        else:
             content = wasm[section.offset : section.offset + section.size]
-        yield bytes((number_of(section),)) + _sized(content)
+            yield bytes((number_of(section.kind),)) + _sized(content)
+
+
+def _vector(kind: str, count: int, elements: bytes, more: list[bytes]) -> bytes:
+    """A section that is a vector, with more elements."""
+    content = leb128(count + len(more)) + elements + b"".join(more)
+    return bytes((number_of(kind),)) + _sized(content)
 
 
 def _sized(content: bytes) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from threading import get_ident
 from time import monotonic
 from typing import TypeVar
 
@@ -98,7 +97,7 @@ class PublicInstance(Instance):
     def write(self, pointer: int, data: bytes) -> None:
         if pointer < 0 or self._memory is None or pointer + len(data) > self.memory_size():
             raise self.outside(pointer, len(data))
-        self.writer = get_ident()
+        self.written = True
         self._memory.write(self._store, data, pointer)
 
     def view(self) -> memoryview:

@@ -93,9 +93,18 @@ def walk(data: bytes) -> Iterator[tuple[Section, ByteReader]]:
         raise BinaryError(whole.at, f"this host reads at most {MAX_SECTIONS} sections")
 
 
-def number_of(section: Section) -> int:
-    """The id that a section of its kind begins with."""
-    return _SECTIONS.index(section.kind)
+def bodies(code: ByteReader) -> Iterator[ByteReader]:
+    """Yield a reader of every function's body, given one of the code section (5.5.13)."""
+    for _ in range(code.count("function body")):
+        size = code.number("a function's size")
+        start = code.skip(size, "a function's body")
+        yield ByteReader(code.data, start, code.at)
+    code.finish("code")
+
+
+def number_of(kind: str) -> int:
+    """The id that sections of a kind begin with."""
+    return _SECTIONS.index(kind)
 
 
 def _section(kind: str, reader: ByteReader) -> tuple[Section, ByteReader]:

@@ -7,7 +7,17 @@ from typing import Any
 import flask
 import pytest
 
-from plugin_host.config import CAPABILITIES, GIB, KEYS, KIB, MIB, Settings, StateUrl, did_you_mean, show
+from plugin_host.config import (
+    CAPABILITIES,
+    GIB,
+    KEYS,
+    KIB,
+    MIB,
+    Settings,
+    StateUrl,
+    did_you_mean,
+    show,
+)
 from plugin_host.errors import ConfigError
 
 ROOT = Path("/srv/shop").absolute()
@@ -31,6 +41,9 @@ def test_defaults() -> None:
         init_timeout=2.0,
         max_instances=32,
         max_memory=64 * MIB,
+        max_fuel=0,
+        isolation=(("*", "shared"),),
+        recycle_calls=0,
         max_module_size=32 * MIB,
         max_body=MIB,
         max_result=4 * MIB,

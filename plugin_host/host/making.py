@@ -1,0 +1,83 @@
+"""How a plugin's guests are made: of which module, on which engine, with which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..abi.guest import Guest, RestoredGuest, Wear
+from ..config import Settings
+from ..manifest import Limits as PluginLimits
+from ..manifest import Manifest
+from ..wasm.binary import ModuleInfo
+from ..wasm.cache import CompileCache
+from ..wasm.instance import UNLIMITED, HostFunction, Limits, Linked
+from ..wasm.isolation import restorable
+from ..wasm.runtime import choose_engine, link
+
+#: A guest whose linear memory is larger than this share of its cap is not kept.
+WORN_SHARE = 0.5
+
+
+class Maker:
+    """Makes the guests of one version of a plugin.
+
+    :param info: and ``wasm``: its module.
+    :param hooks: the names of its hooks.
+    :param functions: what it imports.
+    :param cache: where compiled code is kept; None compiles.
+    :param background: nobody waits for this.
+    :raises PluginLoadError: the module cannot be compiled or linked.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        wasm: bytes,
+        info: ModuleInfo,
+        hooks: tuple[str, ...],
+        manifest: Manifest,
+        limits: PluginLimits,
+        functions: Sequence[HostFunction],
+        settings: Settings,
+        cache: CompileCache | None,
+        background: bool,
+    ) -> None:
+        self._hooks = hooks
+        self._config = manifest.config_json()
+        self._max_result = settings.max_result
+        self._caps = Limits(memory=limits.memory)
+        self._fuel = limits.fuel or UNLIMITED
+        engine = choose_engine(settings.fast_call, metered=limits.fuel is not None)
+        self._kind: type[Guest] = Guest
+        calls = settings.recycle_calls
+        if limits.isolation == "request":
+            engine.validate(wasm, path)
+            rewritten = restorable(wasm, info, hooks)
+            if rewritten is None:
+                calls = 1  # what cannot be restored is made anew
+            else:
+                wasm, self._kind = rewritten, RestoredGuest
+        self._wear = Wear(calls, int(limits.memory * WORN_SHARE))
+        module = (
+            cache.compile(engine, wasm, path, background) if cache else engine.compile(wasm, path)
+        )
+        self._linked: Linked = link(engine, module, functions, path)
+
+    def __call__(self, start: float, timeout: float, config: bytes | None = None, /) -> Guest:
+        """Make a guest that is ready for hooks, with the plugin's config or another.
+
+        :param start: and ``timeout``: the deadline, in seconds.
+        :raises HookError: it could not be made.
+        """
+        instance = self._linked.instance(self._caps, start, timeout)
+        return self._kind(
+            instance,
+            self._hooks,
+            self._config if config is None else config,
+            self._max_result,
+            start,
+            timeout,
+            self._wear,
+            self._fuel,
+        )
