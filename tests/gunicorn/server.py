@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,12 @@ class Site:
     #: The plugins folder.
     folder: Path
     log: Path
-    master: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def master(self) -> int:
+        """The process id of gunicorn's master."""
+        return self.process.pid
 
     def get(self, path: str = "/", method: str = "GET", body: bytes | None = None) -> Answer:
         """Ask once, over a connection of its own."""
@@ -67,17 +73,37 @@ class Site:
         with ThreadPoolExecutor(count) as pool:
             return list(pool.map(lambda _: self.get(path), range(count)))
 
-    def everywhere(self, found: Callable[[Answer], bool], path: str = "/") -> dict[int, Answer]:
-        """Wait until the latest answer of every worker is as wanted; return them by worker."""
+    def everywhere(
+        self, found: Callable[[Answer], bool], path: str = "/", workers: int | None = None
+    ) -> dict[int, Answer]:
+        """Wait until the latest answer of every worker is as wanted; return them by worker.
+
+        :param workers: how many there are; ``WORKERS`` if not said.
+        """
+        workers = WORKERS if workers is None else workers
         deadline = time.monotonic() + PATIENCE
         latest: dict[int, Answer] = {}
         while time.monotonic() < deadline:
-            answers = self.many(path)
+            answers = self.many(path, 4 * workers)
             latest.update({a.json["pid"]: a for a in answers if a.status == 200})
-            if len(latest) == WORKERS and all(map(found, latest.values())):
+            if len(latest) == workers and all(map(found, latest.values())):
                 return latest
             time.sleep(0.02)
-        pytest.fail(f"not all of {WORKERS} workers followed: {latest}\n{self.log.read_text()}")
+        pytest.fail(f"not all of {workers} workers followed: {latest}\n{self.log.read_text()}")
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Wait until something has become so."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what}: it did not happen; the log:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def workers(self, master: int | None = None) -> set[int]:
+        """The processes that a master has started and that run. Linux only."""
+        master = self.master if master is None else master
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return {int(pid) for pid in children if is_running(int(pid))}
 
     def put(self, name: str, text: str | bytes) -> None:
         """Deploy a file the way a careful operator does: renamed into place."""
@@ -85,6 +111,14 @@ class Site:
         temporary = self.folder / f".{name}.new"
         temporary.write_bytes(content)
         temporary.replace(self.folder / name)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it is not one that only waits to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _free_port() -> int:
@@ -114,7 +148,9 @@ def serve(
         "HOME": str(tmp_path),  # newer gunicorns keep a control socket there
         **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", application, "--workers", str(WORKERS)]
+    # Its script: a gunicorn that was started by `python -m` cannot start its successor (USR2).
+    script = Path(sysconfig.get_path("scripts"), "gunicorn")
+    command = [sys.executable, str(script), application, "--workers", str(WORKERS)]
     with log.open("wb") as out:
         server = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{port}", *arguments],
@@ -125,8 +161,8 @@ def serve(
             stderr=subprocess.STDOUT,
         )
     try:
-        site = Site(port, folder, log, server.pid)
-        _wait_until_up(site, server)
+        site = Site(port, folder, log, server)
+        _wait_until_up(site)
         yield site
     finally:
         server.terminate()
@@ -137,9 +173,9 @@ def serve(
             server.wait()
 
 
-def _wait_until_up(site: Site, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_up(site: Site) -> None:
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and site.process.poll() is None:
         try:
             site.get("/status")
             return
