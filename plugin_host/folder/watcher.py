@@ -2,8 +2,8 @@
 
 One daemon thread of the operating system per process, started by the first request and never
 before a fork: threads do not survive one. It calls ``on_wake``, which decides what to do; the
-thread only decides when. The first look is that request's own: what this process loaded when it
-started, or its parent before the fork, may be of long ago.
+thread only decides when. The first requests wait for the first look, up to a bound: what this
+process loaded when it started, or its parent before the fork, may be of long ago.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ Mode = Literal["auto", "watchdog", "poll"]
 
 BLIND_INTERVAL = 0.25
 """Seconds between looks when events were wanted and there are none."""
+FIRST_LOOK = 1.0
+"""Seconds for which a process's first requests wait for its first look."""
 _MIN_GAP = 0.01  # seconds between two looks, so that a storm of events cannot keep a core busy
 _MAX_GAP = 0.05
 
@@ -53,10 +55,11 @@ class _Bell:
 
 
 class _Loop:
-    """One running thread; ``done`` rings when it has ended."""
+    """One running thread; ``looked`` rings after its first look, ``done`` when it has ended."""
 
     def __init__(self) -> None:
         self.bell = _Bell()
+        self.looked = _Bell()
         self.done = _Bell()
         self.name = f"plugin-host-watcher-{next(_numbers)}"
         self.ident: int | None = None
@@ -78,8 +81,8 @@ class Watcher:
 
     A watcher that nobody refers to any more ends its thread.
 
-    :param on_wake: called by one thread at a time; with ``initial`` by whoever starts the thread,
-        before there is one. What it raises is logged, and the thread goes on.
+    :param on_wake: called by that thread, the first time with ``initial``. What it raises is
+        logged, and the thread goes on.
     :param poll_interval: seconds between two looks without any event.
     :param mode: ``poll`` uses no events; ``auto`` and ``watchdog`` use them where they work, and
         poll at least every `BLIND_INTERVAL` seconds where not; ``watchdog`` warns of that.
@@ -105,7 +108,6 @@ class Watcher:
         self._started = False
         self._stopped = False
         self._start_lock = osthread.allocate_lock()  # held while the thread is being started
-        self._starting: int | None = None  # who holds it
         self._loop: _Loop | None = None
         self._events = False
         self._looks = 0
@@ -115,33 +117,26 @@ class Watcher:
         _watchers.add(self)
 
     def ensure_started(self) -> None:
-        """Look, and start the thread, if this process has none yet; free of cost when it has.
+        """Start the thread if this process has none yet, and wait for its first look.
 
-        Who comes meanwhile waits: no request is served what was there when the process was made.
+        Free of cost when it has. Who comes meanwhile waits, too: no request is served what was
+        there when the process was made, unless the look takes longer than `FIRST_LOOK`.
         """
-        if self._started or self._starting == _thread.get_ident():
+        if self._started or (self._loop is not None and self._loop.ident == _thread.get_ident()):
             return  # the latter: on_wake calls this
         # Under gevent not waited for: whoever holds it may be a greenlet of this very thread.
-        if not self._start_lock.acquire(not osthread.is_gevent_patched()):
+        if not self._start_lock.acquire(True, 0 if osthread.is_gevent_patched() else FIRST_LOOK):
             return
-        self._starting = _thread.get_ident()
         try:
             if not self._started:
-                self._look_first()
-                self._start()
+                self._start().looked.wait(FIRST_LOOK)
+                self._started = True
         except RuntimeError as error:  # no thread to be had: the request must not fail for it
             self._failed(error)
         finally:
-            self._starting = None
             self._start_lock.release()
 
-    def _look_first(self) -> None:
-        try:
-            self._on_wake(initial=True)
-        except Exception as error:  # the thread will look again
-            self._failed(error)
-
-    def _start(self) -> None:
+    def _start(self) -> _Loop:
         loop = _Loop()
         notifier = self._make_notifier(loop.bell)
         watcher = weakref.ref(self)
@@ -154,10 +149,10 @@ class Watcher:
         weakref.finalize(self, loop.bell.ring).atexit = False
         atexit.unregister(_stop_all)
         atexit.register(_stop_all)  # the latest, so the first to run
-        self._started = True
         if self._stopped:  # by another thread, meanwhile
             loop.stopping = True
             loop.bell.ring()
+        return loop
 
     def wake(self) -> None:
         """Look as soon as possible. Does nothing before the thread is started."""
@@ -217,11 +212,11 @@ class Watcher:
         blind = self._mode != "poll" and not self._events
         return min(self._interval, BLIND_INTERVAL) if blind else self._interval
 
-    def _look(self, notifier: FolderNotifier | None) -> float:
+    def _look(self, notifier: FolderNotifier | None, initial: bool) -> float:
         """Call on_wake; return the seconds until the next call."""
-        self._events = notifier is not None and notifier.ensure()
+        self._events = not initial and notifier is not None and notifier.ensure()
         try:
-            again = self._on_wake()
+            again = self._on_wake(initial=initial)
             self._last_error = None
         except BaseException as error:  # GreenletExit and SystemExit too: the thread must go on
             again = None
@@ -241,7 +236,6 @@ class Watcher:
     def _after_fork(self) -> None:
         """Forget the parent's thread; locks may have been held by threads that are gone."""
         self._start_lock = osthread.allocate_lock()
-        self._starting = None
         self._loop = None
         self._events = False
         self._started = self._stopped
@@ -251,12 +245,16 @@ def _run(reference: weakref.ref[Watcher], loop: _Loop, notifier: FolderNotifier 
     """Be the watcher's thread; holds no reference to the watcher while it waits."""
     loop.ident = _thread.get_ident()
     try:
+        if (watcher := reference()) is not None:
+            watcher._look(None, initial=True)
+            del watcher
+        loop.looked.ring()
         while not loop.stopping:
             watcher = reference()
             if watcher is None:
                 return
             began = time.monotonic()
-            wait = watcher._look(notifier)
+            wait = watcher._look(notifier, initial=False)
             del watcher
             gap = min(_MAX_GAP, max(_MIN_GAP, time.monotonic() - began))
             if not loop.stopping:

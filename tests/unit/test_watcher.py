@@ -33,7 +33,7 @@ needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /
 class Looks:
     """An on_wake that counts, does what it is told, and can be waited for.
 
-    The first look, by whoever starts the watcher, is counted apart.
+    The first look, for which whoever starts the watcher waits, is counted apart.
     """
 
     def __init__(self, *outcomes: float | BaseException | None) -> None:
@@ -210,11 +210,11 @@ def test_exceptions_do_not_end_the_thread(make: Make, caplog: pytest.LogCaptureF
     for number in range(1, 4):
         looks.wait_for(number)
         if number == 3:
-            eventually(lambda: watcher.health()["looks"] == 3)
+            eventually(lambda: watcher.health()["looks"] == 4)
             assert watcher.health()["last_error"] == "SystemExit: 3"
         watcher.wake()
     looks.wait_for(4)
-    eventually(lambda: watcher.health()["looks"] == 4)
+    eventually(lambda: watcher.health()["looks"] == 5)
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     health = watcher.health()
     assert (health["failures"], health["last_error"], health["alive"]) == (3, None, True)
@@ -266,14 +266,16 @@ def test_stop_from_on_wake_does_not_block(make: Make) -> None:
     assert results == [False]
 
 
-def test_starter_looks_once_before_there_is_a_thread(make: Make) -> None:
-    """Whoever starts the watcher has looked when it goes on; who comes meanwhile waits for that."""
+def test_first_requests_wait_for_the_first_look(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts the watcher, and who comes meanwhile, goes on when it has looked."""
+    monkeypatch.setattr("plugin_host.folder.watcher.FIRST_LOOK", DEADLINE)
     looking, look_on = threading.Event(), threading.Event()
     seen: list[str] = []
 
     def look(*, initial: bool = False) -> None:
         if initial:
-            seen.append(threading.current_thread().name)
             watcher.ensure_started()  # as what is told of a change may do
             looking.set()
             assert look_on.wait(DEADLINE)
@@ -289,11 +291,28 @@ def test_starter_looks_once_before_there_is_a_thread(make: Make) -> None:
     assert looking.wait(DEADLINE)
     second = threading.Thread(target=serve)
     second.start()
-    assert seen == ["first"]
+    assert seen == []
     look_on.set()
     for thread in (first, second):
         thread.join(DEADLINE)
-    assert seen == ["first", "looked", "served", "served"]
+    assert seen == ["looked", "served", "served"]
+
+
+def test_first_requests_do_not_wait_for_ever(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first look that compiles for long holds requests up to the bound, and goes on."""
+    monkeypatch.setattr("plugin_host.folder.watcher.FIRST_LOOK", 0.05)
+    look_on, looked = threading.Event(), threading.Event()
+
+    def look(*, initial: bool = False) -> None:
+        if initial:
+            assert look_on.wait(DEADLINE)
+            looked.set()
+
+    watcher = make(look)
+    watcher.ensure_started()
+    assert not looked.is_set()
+    look_on.set()
+    assert looked.wait(DEADLINE)
 
 
 def test_failing_first_look_is_logged_and_the_thread_looks(
@@ -332,7 +351,7 @@ def test_health_is_plain_data(make: Make) -> None:
     looks = Looks()
     watcher = make(looks)
     watcher.ensure_started()
-    eventually(lambda: watcher.health()["looks"] == 1)
+    eventually(lambda: watcher.health()["looks"] == 2)
     health = watcher.health()
     assert isinstance(health.pop("last_look"), float)
     assert health == {
@@ -340,7 +359,7 @@ def test_health_is_plain_data(make: Make) -> None:
         "alive": True,
         "pid": os.getpid(),
         "interval": NEVER,
-        "looks": 1,
+        "looks": 2,
         "failures": 0,
         "last_error": None,
     }
