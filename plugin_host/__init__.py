@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .errors import (
     BadResult,
+    CircuitOpen,
     ConfigError,
     DeadlineExceeded,
     ExportError,
@@ -32,10 +33,11 @@ from .errors import (
     StateValueError,
 )
 from .extension import PluginHost, plugins_changed
-from .site import HookFailed
+from .problem import HookFailed
 
 __all__ = [
     "BadResult",
+    "CircuitOpen",
     "ConfigError",
     "DeadlineExceeded",
     "ExportError",

@@ -20,6 +20,7 @@
     │   ├── BadResult            the guest returned something malformed; carries offset and rule
     │   ├── GuestError           the guest declared an error, with a message
     │   ├── PoolExhausted        no instance became free in time
+    │   ├── CircuitOpen          the plugin has failed too often to be called now
     │   └── PayloadError         a business hook's payload or answer does not fit its hookspec
     └── StateError               an operation on the store failed; carries a code for programs
         ├── StateUnavailable     the backend is away, locked, full, damaged or too slow
@@ -160,6 +161,14 @@ class GuestError(HookError):
 
 class PoolExhausted(HookError):
     """No instance became free before the hook's deadline."""
+
+
+class CircuitOpen(HookError):
+    """The plugin was not called: it has failed too often, and is tried again in some seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"not called: it failed too often, and is tried again in {seconds:.3g} s")
 
 
 class PayloadError(HookError):

@@ -110,11 +110,13 @@ class PluginHost:
             )
         host = _host()
         host.watch()
-        pinned = request.environ.get(pinned_key(host)) if has_request_context() else None
-        exchange = pinned if isinstance(pinned, Exchange) else None
-        snapshot = exchange.snapshot if exchange else (pinned or host.snapshot.for_request(None))
+        environ = request.environ if has_request_context() else None
+        pinned = environ.get(pinned_key(host)) if environ else None
+        if isinstance(pinned, Exchange):
+            pinned = pinned.snapshot
+        snapshot = pinned or host.snapshot.for_request(None)
         timeout = host.settings.timeout if spec.timeout is None else spec.timeout
-        return dispatch.call_hook(snapshot, spec, payload, timeout, exchange)
+        return dispatch.call_hook(snapshot, spec, payload, timeout, environ)
 
     def status(self) -> dict[str, Any]:
         """Return what serves in this process and what does not load, as JSON-able values.

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import ServiceUnavailable
 
 from . import bodies
 from .errors import HookError
 from .host import dispatch
-from .host.dispatch import Exchange, Failed, Rerouted
+from .host.dispatch import Exchange, Failed, Rerouted, TooLarge
+from .host.failure import request_id
 from .host.host import Host
 from .host.registry import UNDECIDED
 from .message import BODILESS, Answer
+from .problem import BodyTooLarge, HookFailed
 
 EXTENSION = "plugin_host"
 
@@ -25,22 +25,6 @@ _WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 #: Headers that describe a body and are wrong once it is replaced.
 _OF_THE_BODY = ("ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges")
-
-
-class HookFailed(ServiceUnavailable):
-    """What a client gets when a plugin fails whose policy is ``fail``: 503 and a request id.
-
-    :param request_id: names the request in the log, where the cause is.
-    """
-
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
-        super().__init__(
-            f"A part of this site is unavailable at the moment. Request id: {request_id}"
-        )
-
-    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        return [*super().get_headers(*args, **kwargs), ("X-Request-ID", self.request_id)]
 
 
 def pinned_key(host: Host) -> str:
@@ -142,7 +126,9 @@ class Site:
             except Rerouted:
                 raise _Restart from None
             except Failed as exc:
-                raise HookFailed(exchange.request_id) from exc
+                raise HookFailed(request_id(current.environ)) from exc
+            except TooLarge:
+                raise BodyTooLarge(request_id(current.environ)) from None
             if exchange.edited:
                 bodies.forget_cached(current)
         if exchange.g:  # also what was set before the request was routed afresh
@@ -157,17 +143,23 @@ class Site:
 
     def _return(self, exchange: Exchange, response: Response) -> Response:
         """Show a response to the plugins that match the request, on its way out."""
-        body = bodies.ResponseBody(request.method, response, self._limit)
-        headers = response.headers.to_wsgi_list()
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        body = bodies.ResponseBody(current.method, response, self._limit)
+        headers, environ = response.headers.to_wsgi_list(), current.environ
         try:
-            edited = exchange.on_response(response.status_code, headers, body.read)
+            edited = exchange.on_response(environ, response.status_code, headers, body.read)
         except Failed as exc:
             response.close()
-            failure = HookFailed(exchange.request_id)
+            failure = HookFailed(request_id(environ))
             failure.__cause__ = exc
             return self._app.make_response(self._app.handle_user_exception(failure))
-        if edited is not None:
-            _apply(edited, response, body.editable)
+        if edited is None:
+            return response
+        if edited.whole:
+            response.close()
+            body_of = b"" if edited.status in BODILESS else edited.body or b""
+            return self._response(Answer(edited.status, tuple(edited.headers), body_of))
+        _apply(edited, response, body.editable)
         return response
 
 
@@ -187,16 +179,7 @@ def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool
 
 def _unavailable(exc: HookError) -> Any:
     """Answer 503 for a business hook that failed and that the view did not catch."""
-    exchange = next(
-        (
-            v
-            for k, v in request.environ.items()
-            if k.startswith(EXTENSION) and isinstance(v, Exchange)
-        ),
-        None,
-    )
-    request_id = exchange.request_id if exchange else secrets.token_hex(8)
-    failure = HookFailed(request_id)
+    failure = HookFailed(request_id(request.environ))
     failure.__cause__ = exc
     return current_app.handle_user_exception(failure)
 

@@ -37,6 +37,7 @@ FLOORS: Final = {
     "extension": 4,
     "gunicorn": 4,
     "site": 4,
+    "problem": 4,
     "bodies": 4,
     "cli": 4,
     "admin": 4,

@@ -205,7 +205,7 @@ class Report:
             "needs": {hook: _words(need) for hook, need in needs.items() if hook in self.hooks},
             "limits": {"timeout": limits.timeout, "memory": limits.memory},
             "capabilities": None if wanted is None else sorted(wanted),
-            "on_failure": {hook: manifest.failure_policy(hook) for hook in self.hooks},
+            "on_failure": {hook: manifest.failure_policy(hook).word for hook in self.hooks},
             "oversize_body": manifest.oversize_body,
             "config": dict(manifest.config),
             "config_schema": manifest.config_schema,

@@ -28,7 +28,7 @@ Exit codes:
 _WORKERS = ("PID", "SINCE", "GENERATION")
 _PLUGINS = ("PLUGIN", "VERSION", "DIGEST", "STATE", "WORKERS", "CALLS", "ERRORS", "LAST ERROR")
 _KEY = "name", "version", "digest", "state"
-_SHOWN = *_KEY, "calls", "errors", "last_error", "load_error"
+_SHOWN = *_KEY, "calls", "errors", "last_error", "load_error", "breaker"
 
 
 @click.command("status", epilog=_EPILOG)
@@ -148,9 +148,8 @@ def _rows(workers: list[WorkerState]) -> list[tuple[Cell, ...]]:
     groups: dict[tuple[str, ...], list[tuple[int, dict[str, Any]]]] = {}
     for worker in workers:
         for plugin in _plugins(worker):
-            key = tuple(
-                str(plugin[part] or NONE) for part in ("name", "version", "digest", "state")
-            )
+            plain = [str(plugin[part] or NONE) for part in _KEY]
+            key = *plain, (plugin["breaker"] or {}).get("state", "")
             groups.setdefault(key, []).append((worker.pid, plugin))
     return [_row(key, members, len(workers)) for key, members in groups.items()]
 
@@ -158,13 +157,14 @@ def _rows(workers: list[WorkerState]) -> list[tuple[Cell, ...]]:
 def _row(
     key: tuple[str, ...], members: list[tuple[int, dict[str, Any]]], count: int
 ) -> tuple[Cell, ...]:
-    name, version, digest, state = key
+    name, version, digest, state, breaker = key
+    shown = f"{state}, {breaker}" if breaker in ("open", "half-open") else state
     errors = [str(plugin["last_error"]) for _, plugin in members if plugin["last_error"]]
     return (
         name,
         version,
         digest[:12],
-        Styled(state, COLOURS.get(state, "")),
+        Styled(shown, COLOURS.get(state, "") if shown == state else "red"),
         "all" if len(members) == count else ", ".join(str(pid) for pid, _ in members),
         str(sum(plugin["calls"] or 0 for _, plugin in members)),
         str(sum(plugin["errors"] or 0 for _, plugin in members)),

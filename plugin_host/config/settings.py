@@ -69,6 +69,17 @@ KEYS: Final = (
     ),
     count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
     seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
+    count(
+        "BREAKER_FAILURES",
+        10,
+        0,
+        10_000,
+        "a number",
+        "Failures of a plugin in one worker after which it is not called for a while; 0 is off.",
+    ),
+    seconds("BREAKER_WINDOW", 10.0, 0.1, 3600, "Time within which that many failures count."),
+    seconds("BREAKER_OPEN_SECONDS", 1.0, 0.01, 3600, "Time for which a plugin is not called."),
+    seconds("BREAKER_MAX_SECONDS", 60.0, 0.01, 86_400, "The same, if it fails again and again."),
     choice("SWITCH", ("each", "together"), "When workers swap: each once ready, or all at once."),
     seconds("SWITCH_TIMEOUT", 2.0, 0.05, 60, "Time for which workers wait to swap together."),
     flag("FAST_CALL", True, "Call guests without the overhead of wasmtime's public API."),
@@ -134,6 +145,10 @@ class Settings:
     probation_failures: int
     probation_calls: int
     probation_seconds: float
+    breaker_failures: int
+    breaker_window: float
+    breaker_open_seconds: float
+    breaker_max_seconds: float
     switch: Literal["each", "together"]
     switch_timeout: float
     fast_call: bool

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..abi.native import BODY
-from ..errors import HookError
+from ..errors import HookError, PayloadError
 from ..hookspec import HookSpec
 from ..message import (
     Answer,
@@ -18,10 +16,9 @@ from ..message import (
     apply_to_environ,
     apply_to_headers,
 )
+from .failure import log_failure, request_id
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 from .registry import UNDECIDED, Plan, Snapshot
-
-logger = logging.getLogger("plugin_host")
 
 
 class Body(NamedTuple):
@@ -40,6 +37,10 @@ class Failed(Exception):
     """A hook failed whose plugin's policy is ``fail``: the request is answered with 503."""
 
 
+class TooLarge(Exception):
+    """A plugin wants no request whose body is as large: it is answered with 413."""
+
+
 class Rerouted(Exception):
     """A plugin changed where the request goes; it has to be routed afresh."""
 
@@ -49,7 +50,7 @@ class Exchange:
     `on_response`: the snapshot it started with and what its plugins left on it.
     """
 
-    __slots__ = ("_contexts", "_done", "_request_id", "edited", "g", "plan", "snapshot")
+    __slots__ = ("_contexts", "_done", "edited", "g", "plan", "snapshot")
 
     def __init__(self, snapshot: Snapshot, plan: Plan | None = None) -> None:
         self.snapshot = snapshot
@@ -61,14 +62,6 @@ class Exchange:
         self.edited = False
         self._contexts: dict[str, bytes] | None = None
         self._done: frozenset[Plugin] = frozenset()
-        self._request_id: str | None = None
-
-    @property
-    def request_id(self) -> str:
-        """Names this request in the log and in a 503; made when first asked for."""
-        if self._request_id is None:
-            self._request_id = secrets.token_hex(8)
-        return self._request_id
 
     @property
     def has_response_hooks(self) -> bool:
@@ -90,7 +83,7 @@ class Exchange:
         :returns: a plugin's answer, which ends the request; None to go on.
         :raises Rerouted: path, method or host changed; call again after routing. Plugins that
             have seen the request are not called twice.
-        :raises Failed: as it says.
+        :raises Failed: as it says; so does TooLarge.
         """
         plugins = self.plan.on_request if self.plan else ()
         done = self._done
@@ -99,12 +92,14 @@ class Exchange:
                 continue
             body = read_body() if plugin.request_body else NO_BODY
             if body.oversize and plugin.manifest.oversize_body == "reject":
-                return _TOO_LARGE
+                raise TooLarge
             try:
                 record = plugin.encode_request(environ, endpoint, args, body.data, body.flags)
                 edits = plugin.call(ON_REQUEST, record, plugin.timeout, plugin.decode_request)
             except HookError as exc:
-                self._fail_or_skip(plugin, ON_REQUEST, exc)
+                answer = _apply_policy(plugin, ON_REQUEST, exc, environ)
+                if answer is not None:
+                    return answer
                 continue
             if edits is None:
                 continue
@@ -132,12 +127,14 @@ class Exchange:
 
     def on_response(
         self,
+        environ: dict[str, Any],
         status: int,
         headers: list[tuple[str, str]],
         read_body: Callable[[bool], Body],
     ) -> Response | None:
         """Show the response to the plan's plugins, in reverse order.
 
+        :param environ: the request's.
         :param headers: as the response has them; not changed.
         :param read_body: called if a plugin needs the body, with whether also a streamed body is
             to be buffered; gives the body before any edit.
@@ -145,7 +142,7 @@ class Exchange:
         :raises Failed: as it says.
         """
         edited: bytes | None = None
-        changed = False
+        changed = whole = False
         for plugin in self.plan.on_response if self.plan else ():
             body = NO_BODY
             if plugin.response_body:
@@ -156,7 +153,10 @@ class Exchange:
                 record = plugin.encode_response(status, headers, context, body.data, body.flags)
                 edits = plugin.call(ON_RESPONSE, record, plugin.timeout, plugin.decode_response)
             except HookError as exc:
-                self._fail_or_skip(plugin, ON_RESPONSE, exc)
+                answer = _apply_policy(plugin, ON_RESPONSE, exc, environ)
+                if answer is not None:
+                    status, headers, edited = answer.status, list(answer.headers), answer.body
+                    changed = whole = True
                 continue
             if edits is None:
                 continue
@@ -164,51 +164,46 @@ class Exchange:
             headers = apply_to_headers(headers, edits)
             status = edits.status or status
             edited = edited if edits.body is None else edits.body
-        return Response(status, headers, edited) if changed else None
-
-    def _fail_or_skip(self, plugin: Plugin, hook: str, exc: HookError) -> None:
-        policy = plugin.manifest.failure_policy(hook)
-        log_failure(plugin, hook, exc, policy, self.request_id)
-        if policy == "fail":
-            raise Failed from exc
+        return Response(status, headers, edited, whole) if changed else None
 
 
 class Response(NamedTuple):
-    """An edited response; ``body`` is None if no plugin set it."""
+    """An edited response; ``body`` is None if no plugin set it.
+
+    :param whole: it is not the view's any more, but a plugin's fixed response to its own failure.
+    """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes | None
+    whole: bool = False
 
 
-_TOO_LARGE = Answer(
-    413, (("Content-Type", "text/plain; charset=utf-8"),), b"The request body is too large.\n"
-)
+def _apply_policy(
+    plugin: Plugin, hook: str, exc: HookError, environ: dict[str, Any]
+) -> Answer | None:
+    """Return what the client is answered instead; None to go on.
 
-
-def log_failure(
-    plugin: Plugin, hook: str, exc: HookError, policy: str, request_id: str | None
-) -> None:
-    """Write the one log line of a failed hook."""
-    logger.error(
-        "plugin %s %s, hook %s: %s; policy %s%s",
-        plugin.name,
-        plugin.version,
-        hook,
-        exc.message,
-        policy,
-        f", request {request_id}" if request_id else "",
-        extra={"plugin": plugin.name, "hook": hook, "request_id": request_id},
-    )
+    :raises Failed: as it says.
+    """
+    policy = plugin.policies[hook]
+    log_failure(plugin, hook, exc, policy.word, request_id(environ))
+    if policy.word == "fail":
+        raise Failed from exc
+    return policy.response
 
 
 def call_hook(
-    snapshot: Snapshot, spec: HookSpec, payload: Any, timeout: float, exchange: Exchange | None
+    snapshot: Snapshot,
+    spec: HookSpec,
+    payload: Any,
+    timeout: float,
+    environ: dict[str, Any] | None,
 ) -> Any:
     """Call a business hook on every plugin that exports it, combined as its hookspec says.
 
     :param timeout: each plugin's deadline, in seconds, unless its own is lower.
-    :param exchange: the request that the call belongs to, if any; its id goes into the log.
+    :param environ: of the request that the call belongs to, if any; its id goes into the log.
     :returns: ``first``: the first answer; ``chain``: the last plugin's answer, each having been
         fed the answer before it; ``collect``: the list of answers. Without any answer the Python
         default's, or None (``chain``: the payload; ``collect``: an empty list).
@@ -226,11 +221,9 @@ def call_hook(
         try:
             answer = plugin.call(spec.name, data, min(timeout, plugin.timeout), decode)
         except HookError as exc:
-            policy = plugin.manifest.failure_policy(spec.name)
-            log_failure(plugin, spec.name, exc, policy, exchange.request_id if exchange else None)
-            if policy == "fail":
+            answer = _fallback(plugin, spec, exc, environ)
+            if plugin.policies[spec.name].word == "fail":
                 raise
-            continue
         if answer is None:
             continue
         raw, value = answer
@@ -246,3 +239,18 @@ def call_hook(
     if spec.default is not None:
         return spec.default(payload)
     return payload if spec.combine == "chain" else None
+
+
+def _fallback(
+    plugin: Plugin, spec: HookSpec, exc: HookError, environ: dict[str, Any] | None
+) -> tuple[bytes, Any] | None:
+    """Return what stands for a failed plugin's answer, as bytes and as a value; None for none."""
+    policy = plugin.policies[spec.name]
+    word, answer = policy.word, None
+    if policy.answer is not None:
+        try:
+            answer = policy.answer, spec.decode(policy.answer)
+        except PayloadError as unfit:
+            word = f"skip ({unfit.message})"
+    log_failure(plugin, spec.name, exc, word, request_id(environ) if environ else None)
+    return answer

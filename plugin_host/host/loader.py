@@ -32,8 +32,10 @@ from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..wasm.cache import CompileCache
 from ..wasm.engine import wat_to_wasm
+from .breaker import Breaker, Limits
 from .making import Maker
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
+from .policies import policies
 from .selftest import SelfTests
 
 #: The custom section that may hold the manifest.
@@ -77,6 +79,7 @@ def load(
     manifest = read_manifest(candidate, wasm)
     trust.admit(candidate, manifest.name, signed_name, settings)
     hooks = find_hooks(candidate, info, manifest)
+    fallbacks = policies(candidate.manifest_path or path, manifest, hooks)
     given = services(manifest.name, settings)
     functions = select(
         path,
@@ -106,6 +109,8 @@ def load(
         max_result=settings.max_result,
         init_timeout=settings.init_timeout,
         log=given.log,
+        policies=fallbacks,
+        breaker=Breaker(f"plugin {manifest.name} {manifest.version}", Limits.of(settings)),
     )
 
 

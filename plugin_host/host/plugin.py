@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from .. import osthread
 from ..abi.guest import Guest, is_spent
 from ..abi.guest_log import GuestLog
 from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
-from ..errors import GuestError, HookError, PoolExhausted
+from ..errors import CircuitOpen, GuestError, HookError, PoolExhausted
 from ..manifest import Manifest
+from ..throttle import Throttle
 from ..wasm.pool import Pool
+from .breaker import Breaker
+from .policies import Policy
 
 T = TypeVar("T")
 
@@ -23,6 +26,8 @@ T = TypeVar("T")
 _LONG = 0.001
 
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
+#: Log lines about failures of one plugin: per second, and at once.
+LINES, LINES_AT_ONCE = 1.0, 20.0
 
 
 @dataclass
@@ -41,7 +46,10 @@ class Counters:
 
 
 class Plugin:
-    """One version of a plugin, ready to serve. What it is never changes; only its pool does.
+    """One version of a plugin, ready to serve. What it is never changes; its pool does.
+
+    While its breaker is not closed its class is `Guarded`, whose calls may be refused: so a plugin
+    that works pays nothing for the breaker, and has no reference to itself.
 
     :param digest: SHA-256 of module and manifest, hex.
     :param hooks: the names of its hooks.
@@ -52,6 +60,8 @@ class Plugin:
     :param max_result: most bytes a hook may return.
     :param init_timeout: the deadline of making a guest for which nobody waits, in seconds.
     :param log: where its guests' words go.
+    :param policies: what happens when a hook fails, by hook.
+    :param breaker: decides whether its guests are called.
     """
 
     def __init__(
@@ -68,6 +78,8 @@ class Plugin:
         max_result: int,
         init_timeout: float,
         log: GuestLog,
+        policies: Mapping[str, Policy],
+        breaker: Breaker,
     ) -> None:
         self.path = path
         self.digest = digest
@@ -77,6 +89,10 @@ class Plugin:
         self.abi = abi
         self.hooks = hooks
         self.timeout = timeout
+        self.policies = policies
+        self.breaker = breaker
+        #: Caps the log lines about failures.
+        self.failure_lines = Throttle(LINES, LINES_AT_ONCE)
         self.loaded_at = time.time()
         self.counters = Counters()
         #: Called after a fault, while somebody wants to know.
@@ -130,17 +146,18 @@ class Plugin:
         return value
 
     def totals(self) -> dict[str, Any]:
-        """Return calls, errors, seconds spent, live instances and the last error, JSON-able."""
+        """Return calls, errors, seconds spent, the breaker and so on, JSON-able."""
         counters = self.counters
         with counters.lock:
             return {
-                "calls": counters.calls + sum(guest.calls for guest in self._guests),
+                "calls": self._calls(),
                 "errors": counters.errors,
                 "faults": counters.faults,
                 "seconds": counters.seconds + sum(guest.seconds for guest in self._guests),
                 "instances": len(self._guests),
                 "last_error": counters.last_error,
                 "last_error_at": counters.last_error_at,
+                "breaker": self.breaker.status(),
             }
 
     def _replace(self, guest: Guest) -> None:
@@ -152,22 +169,26 @@ class Plugin:
             counters.seconds += guest.seconds
         self._pool.replace(self._init_timeout)
 
+    def _calls(self) -> int:
+        """Return how many calls it has had; the lock of the counters is held."""
+        return self.counters.calls + sum(guest.calls for guest in self._guests)
+
     def _failed(self, guest: Guest | None, exc: BaseException, hook: str, start: float) -> None:
         counters = self.counters
         if isinstance(exc, HookError):
             exc.named(self.name, hook)
-        fault = not isinstance(exc, GuestError | PoolExhausted)
         usable = guest is not None and isinstance(exc, HookError) and not is_spent(exc)
         with counters.lock:
             counters.calls += 1
             counters.errors += 1
-            counters.faults += fault
+            counters.faults += is_fault(exc)
             counters.seconds += monotonic() - start
             counters.last_error, counters.last_error_at = str(exc), time.time()
             if guest is not None and not usable:
                 self._guests.discard(guest)
                 counters.calls += guest.calls
                 counters.seconds += guest.seconds
+            calls = self._calls()
         if guest is not None and usable and guest.is_worn():
             self._replace(guest)
         elif guest is not None and usable:
@@ -176,8 +197,61 @@ class Plugin:
             self._pool.discard()
         if self._said:
             self._log.flush()
-        if fault and self.on_fault is not None:
+        if not is_fault(exc):
+            return
+        if self.breaker.failed(calls, _why(exc)):
+            self.__class__ = Guarded
+        if self.on_fault is not None:
             self.on_fault()
+
+
+class Guarded(Plugin):
+    """A plugin whose breaker is not closed."""
+
+    def call(
+        self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
+    ) -> T | None:
+        """Call a hook if the breaker admits it; what comes of it decides what happens next.
+
+        :raises CircuitOpen: it does not.
+        """
+        breaker = self.breaker
+        if breaker.is_closed:  # meanwhile
+            return Plugin.call(self, hook, data, timeout, decode)
+        if not breaker.admits():
+            if self.on_fault is not None:
+                self.on_fault()
+            raise CircuitOpen(breaker.seconds_left()).named(self.name, hook)
+        try:
+            value = Plugin.call(self, hook, data, timeout, decode)
+        except GuestError:
+            self._close()
+            raise
+        except BaseException as exc:
+            if is_fault(exc):
+                breaker.failed_again(_why(exc))
+            else:
+                breaker.undecided()
+            raise
+        self._close()
+        return value
+
+    def _close(self) -> None:
+        self.__class__ = Plugin  # type: ignore[assignment]
+        self.breaker.proved()
+
+
+def is_fault(exc: BaseException) -> TypeGuard[HookError]:
+    """Whether an error is the plugin's: a trap, a missed deadline, a malformed result.
+
+    Not a declared error, which a guest gives on purpose; nor that no instance was free, since a
+    crowd of clients could then turn a plugin off, and guests that are too slow miss deadlines, too.
+    """
+    return isinstance(exc, HookError) and not isinstance(exc, GuestError | PoolExhausted)
+
+
+def _why(exc: HookError) -> str:
+    return f"hook {exc.hook}: {exc.message}"
 
 
 def _noting(

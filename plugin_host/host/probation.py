@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..config import Settings
 from ..errors import PluginHostError
@@ -33,8 +34,8 @@ class Probation:
     @classmethod
     def of(cls, plugin: Plugin, before: Plugin) -> Probation:
         """Begin the probation of ``plugin``."""
-        totals = before.totals()
-        return cls(plugin, before, totals["faults"] / max(1, totals["calls"]))
+        calls, faults = _judged(before.totals())
+        return cls(plugin, before, faults / max(1, calls))
 
     def verdict(self, settings: Settings, workers: Iterable[WorkerState], pid: int) -> str | None:
         """Judge by what all workers have seen.
@@ -44,14 +45,14 @@ class Probation:
             go on.
         """
         totals = self.plugin.totals()
-        calls, faults = totals["calls"], totals["faults"]
+        calls, faults = _judged(totals)
         for worker in workers:
             if worker.pid == pid:
                 continue
             for other in worker.status.get("plugins", ()):
                 if other.get("digest") == self.plugin.digest:
-                    calls += other.get("calls", 0)
-                    faults += other.get("faults", 0)
+                    more = _judged(other)
+                    calls, faults = calls + more[0], faults + more[1]
         if faults >= settings.probation_failures and faults / max(1, calls) > self.rate_before:
             last = totals["last_error"] or "in other workers"
             return f"{faults} of its first {calls} calls failed; the last error here: {last}"
@@ -59,6 +60,12 @@ class Probation:
         if calls >= settings.probation_calls and elapsed >= settings.probation_seconds:
             return ""
         return None
+
+
+def _judged(totals: Mapping[str, Any]) -> tuple[int, int]:
+    """Return calls and faults; calls that the breaker refused stand for faults that they spared."""
+    refused = (totals.get("breaker") or {}).get("refused", 0)
+    return totals.get("calls", 0) + refused, totals.get("faults", 0) + refused
 
 
 class Probations:

@@ -67,6 +67,7 @@ def _absent(name: str, state: str) -> dict[str, Any]:
         "instances": 0,
         "last_error": None,
         "last_error_at": None,
+        "breaker": None,
     }
 
 

@@ -1,7 +1,8 @@
 """A plugin's manifest: TOML text, checked in full before anything uses it.
 
-``document`` declares the keys, ``table`` reads them, ``needs``, ``matching`` and ``selftest`` hold
-what three of them mean, ``schema`` checks the plugin's config, and ``parse`` puts it all together.
+``document`` declares the keys, ``table`` reads them, ``needs``, ``matching``, ``policy`` and
+``selftest`` hold what some of them mean, ``schema`` checks the plugin's config,
+and ``parse`` puts it all together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from .document import MANIFEST_KEYS
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds
-from .parse import Limits, Manifest, Policy, effective_limits, parse_manifest
+from .parse import Limits, Manifest, effective_limits, parse_manifest
+from .policy import Policy, Respond
 from .rollout import Rollout
 from .selftest import BusinessTest, RequestTest, ResponseTest, SelfTest
 
@@ -22,6 +24,7 @@ __all__ = [
     "Policy",
     "RequestNeeds",
     "RequestTest",
+    "Respond",
     "ResponseNeeds",
     "ResponseTest",
     "Rollout",

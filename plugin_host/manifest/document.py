@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from ..config import CAPABILITIES
 from ..hookspec import HOOK_NAME
+from .policy import BusinessPolicy, HttpPolicy
 from .rollout import RolloutTable
 from .selftest import STRUCTS as SELFTESTS
 from .table import documented
@@ -73,7 +74,7 @@ Schema = Annotated[
 Capabilities = Annotated[list[str], Meta(description="a list out of " + ", ".join(CAPABILITIES))]
 OnFailure = Annotated[
     str | dict[str, Any],
-    Meta(description="'skip' or 'fail', or a table that says one of them for each hook"),
+    Meta(description="'skip' or 'fail', or a table that says for each hook what happens"),
 ]
 Rollout = Annotated[dict[str, Any] | None, Meta(description="a table")]
 Isolation = Annotated[Literal["shared", "request"], Meta(description="'shared' or 'request'")]
@@ -129,6 +130,8 @@ class Document(msgspec.Struct, frozen=True):
 MANIFEST_KEYS: Final = (
     *documented(Document),
     *documented(MatchTable, "match."),
+    *documented(HttpPolicy, "on_failure.HOOK."),
+    *documented(BusinessPolicy, "on_failure.HOOK."),
     *documented(RolloutTable, "rollout."),
     *{key: what for kind in SELFTESTS for key, what in documented(kind, "selftest.")}.items(),
 )

@@ -8,14 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 from ..config import CAPABILITIES, KIB, MIB, Settings, did_you_mean, show
 from ..errors import ManifestError
-from ..hookspec import HOOK_ALLOWED, HOOK_NAME
 from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
+from .policy import OnFailure, Policy, policy_of, read_on_failure
 from .rollout import Rollout, RolloutTable
 from .schema import check_config, check_json
 from .selftest import SelfTest, read_selftests
@@ -29,7 +29,6 @@ _ENDLESS_KEY: Final = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+){64}"""
 )
 
-Policy = Literal["skip", "fail"]
 Isolation = Literal["shared", "request"]
 _Needs = TypeVar("_Needs", RequestNeeds, ResponseNeeds)
 
@@ -46,7 +45,7 @@ class Manifest:
     :param fuel: the plugin's own limit of fuel per call; None is the host's.
     :param isolation: whether what a guest keeps outlives a request.
     :param capabilities: what the plugin asks for; None is whatever it imports.
-    :param on_failure: one policy for all hooks, or those of some hooks.
+    :param on_failure: see `failure_policy`.
     :param rollout: how a new version is tried before it serves all; None: it serves all at once.
     :param selftest: calls that must come out as recorded before the plugin serves.
     """
@@ -67,16 +66,14 @@ class Manifest:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_schema: Mapping[str, Any] | None = None
     capabilities: frozenset[str] | None = None
-    on_failure: Policy | Mapping[str, Policy] = field(default_factory=dict)
+    on_failure: OnFailure = field(default_factory=dict)
     oversize_body: Literal["omit", "reject"] = "omit"
     selftest: tuple[SelfTest, ...] = ()
     rollout: Rollout | None = None
 
     def failure_policy(self, hook: str) -> Policy:
-        """Return what happens when ``hook`` fails: ``fail`` answers 503, ``skip`` goes on."""
-        if isinstance(self.on_failure, str):
-            return self.on_failure
-        return self.on_failure.get(hook, "fail" if hook == "on_request" else "skip")
+        """Return what happens when ``hook`` fails."""
+        return policy_of(self.on_failure, hook)
 
     def config_json(self, config: Mapping[str, Any] | None = None) -> bytes:
         """Return what ``ph_init`` gets: the same bytes for the same config.
@@ -174,7 +171,7 @@ def _build(document: Document, stem: str) -> Manifest:
         config=document.config,
         config_schema=document.config_schema,
         capabilities=_capabilities(document.capabilities),
-        on_failure=_on_failure(document.on_failure, hooks),
+        on_failure=read_on_failure(document.on_failure, hooks),
         oversize_body=document.oversize_body,
         rollout=_rollout(document.rollout),
         selftest=read_selftests(document.selftest, hooks, document.config_schema),
@@ -225,22 +222,3 @@ def _capabilities(names: list[str] | None) -> frozenset[str] | None:
             hint = did_you_mean(name, CAPABILITIES) or "the known are " + ", ".join(CAPABILITIES)
             raise BadKey(f"capabilities[{index}] is {name!r}", hint)
     return None if names is None else frozenset(names)
-
-
-def _on_failure(
-    value: str | dict[str, Any], hooks: tuple[str, ...] | None
-) -> Policy | Mapping[str, Policy]:
-    if isinstance(value, str):
-        return _policy(value, "on_failure")
-    for hook in value:
-        if hooks is not None and hook not in hooks:
-            raise BadKey.unknown(hook, "on_failure.", list(hooks))
-        if not re.match(HOOK_NAME, hook):
-            raise BadKey(f"unknown key {show('on_failure.' + hook)}", f"allowed: {HOOK_ALLOWED}")
-    return {hook: _policy(policy, f"on_failure.{hook}") for hook, policy in value.items()}
-
-
-def _policy(value: Any, key: str) -> Policy:
-    if value not in ("skip", "fail"):
-        raise BadKey.value(key, value, "'skip' or 'fail'")
-    return cast("Policy", value)

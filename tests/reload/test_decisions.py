@@ -138,6 +138,21 @@ def test_a_version_that_fails_on_probation_is_rolled_back(
     assert site.served() in ("1", "2")
 
 
+def test_refused_calls_count_as_failures_on_probation(
+    make_app: MakeApp, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A breaker that opens before enough calls have failed does not save a bad version."""
+    put(folder / "v.wat", version("1"))
+    forever = {"BREAKER_OPEN_SECONDS": 3600, "BREAKER_MAX_SECONDS": 3600}
+    site = Running(make_app, BREAKER_FAILURES=3, PROBATION_FAILURES=20, **forever)
+    assert site.served() == "1"
+    put(folder / "v.wat", guests.module({"on_response": guests.TRAP}))
+    until(lambda: site.served() is None)
+    until(lambda: site.served() == "1")
+    assert "3 of 3 calls failed" in caplog.text
+    assert "rolled back to 0" in caplog.text
+
+
 def test_failures_that_are_no_faults_do_not_roll_back(make_app: MakeApp, folder: Path) -> None:
     """A guest's declared error is an answer; and a version no worse than before it stays."""
     put(folder / "v.wat", guests.module({"on_response": guests.TRAP}))

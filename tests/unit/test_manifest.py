@@ -16,6 +16,7 @@ from plugin_host.manifest import (
     Limits,
     Manifest,
     Match,
+    Policy,
     RequestNeeds,
     ResponseNeeds,
     Rule,
@@ -126,7 +127,7 @@ def test_every_key() -> None:
         config={"ratio": 0.25, "users": ["a", "ü"]},
         config_schema={"required": ["ratio"]},
         capabilities=frozenset({"log", "clock"}),
-        on_failure={"on_request": "skip", "price_quote": "fail"},
+        on_failure={"on_request": Policy("skip"), "price_quote": Policy("fail")},
         oversize_body="reject",
     )
 
@@ -195,7 +196,7 @@ def test_keys_are_documented() -> None:
         ("config_schema.default", "nan", "nan", "a finite number"),
         ("capabilities", '"log"', "'log'", "a list out of log, clock, random"),
         ("on_failure", '"stop"', "'stop'", "'skip' or 'fail'"),
-        ("on_failure", "1", "1", "'skip' or 'fail', or a table that says one of them for each"),
+        ("on_failure", "1", "1", "'skip' or 'fail', or a table that says for each hook"),
         ("on_failure.on_request", "true", "True", "'skip' or 'fail'"),
         ("oversize_body", '"drop"', "'drop'", "'omit' or 'reject'"),
     ],
@@ -347,7 +348,7 @@ def test_capabilities() -> None:
 def test_failure_policy(text: str, expected: list[str]) -> None:
     """A failure of on_request fails the request unless the manifest says otherwise."""
     policy = parse(text).failure_policy
-    assert [policy(hook) for hook in ("on_request", "on_response", "price_quote")] == expected
+    assert [policy(hook).word for hook in ("on_request", "on_response", "price_quote")] == expected
 
 
 def test_config_json() -> None:
