@@ -213,6 +213,8 @@ def assert_goes_on(start: Start, survivor: Worker, folder: Path, data: Path, ver
     for worker in (survivor, fresh):
         until(lambda worker=worker: worker.served() == "9")
         assert [line for line in worker.logged() if line.startswith("ERROR")] == []
+    for worker in (survivor, fresh):
+        worker.kill()  # or a file that one of them is writing would look like one left behind
     for path in leftovers(data):
         os.utime(path, (0, 0))
     DataDir.open(data)
