@@ -36,16 +36,6 @@ class Limits:
     first: float
     longest: float
 
-    @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """Return those of an app."""
-        return cls(
-            settings.breaker_failures,
-            settings.breaker_window,
-            settings.breaker_open_seconds,
-            settings.breaker_max_seconds,
-        )
-
 
 class Breaker:
     """One plugin version's, in one process.
@@ -79,6 +69,17 @@ class Breaker:
         self._closed_at = -float("inf")
         self._opened = self._refused = 0
         self._refused_before = 0  # when it was last closed
+
+    @classmethod
+    def of(cls, who: str, settings: Settings) -> Breaker:
+        """Return one as an app wants it."""
+        limits = Limits(
+            settings.breaker_failures,
+            settings.breaker_window,
+            settings.breaker_open_seconds,
+            settings.breaker_max_seconds,
+        )
+        return cls(who, limits)
 
     @property
     def is_closed(self) -> bool:

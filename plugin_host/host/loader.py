@@ -32,7 +32,7 @@ from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..wasm.cache import CompileCache
 from ..wasm.engine import wat_to_wasm
-from .breaker import Breaker, Limits
+from .breaker import Breaker
 from .making import Maker
 from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
 from .policies import policies
@@ -110,7 +110,7 @@ def load(
         init_timeout=settings.init_timeout,
         log=given.log,
         policies=fallbacks,
-        breaker=Breaker(f"plugin {manifest.name} {manifest.version}", Limits.of(settings)),
+        breaker=Breaker.of(f"plugin {manifest.name} {manifest.version}", settings),
     )
 
 
