@@ -82,6 +82,13 @@ class SqliteBackend:
             nap = min(2 * nap, _LONGEST_NAP)
 
     def _try(self, work: Callable[[Connection, int], T]) -> T:
+        self._files.enter()
+        try:
+            return self._on_connection(work)
+        finally:
+            self._files.leave()
+
+    def _on_connection(self, work: Callable[[Connection, int], T]) -> T:
         connection = self._files.take()
         try:
             result = work(connection, self._clock())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import deque
 from pathlib import Path
 from typing import Final
 
+from plugin_host import osthread
 from plugin_host.errors import StateError, StateUnavailable
 
 from . import forking
@@ -15,9 +17,9 @@ from .numbers import Addition, write_number
 from .sqlite_sql import APPLICATION, SCHEMA
 
 _STATEMENTS: Final = 64  # kept prepared by each connection
-#: What children inherited from another thread of their parent: neither used nor closed, as closing
-#: would take the parent's locks away.
-_inherited: Final[list[object]] = []
+_NAP: Final = 0.0005
+#: Seconds that a fork waits for an operation that the disk holds up.
+_PATIENCE: Final = 5.0
 
 
 class Adder:
@@ -65,7 +67,24 @@ class Files:
         self.label = f"sqlite:///{path}"
         self._synchronous = "FULL" if durable else "NORMAL"
         self._idle: deque[Connection] = deque()
+        self._inside: deque[None] = deque()  # one for each thread that is in SQLite, or about to be
+        self._forking = False
         forking.watch(self)
+
+    def enter(self) -> None:
+        """Say that this thread will be in SQLite; waits while the process forks.
+
+        SQLite's own locks would stay locked in a child if another thread held them at the fork.
+        """
+        self._inside.append(None)
+        while self._forking:
+            self._inside.pop()
+            osthread.sleep(_NAP)
+            self._inside.append(None)
+
+    def leave(self) -> None:
+        """Say that this thread is out of it."""
+        self._inside.pop()
 
     def take(self) -> Connection:
         """Return a connection to the file that is at the path now.
@@ -92,14 +111,18 @@ class Files:
             self._idle.pop().close()
 
     def before_fork(self) -> None:
-        """Close what is idle: SQLite's connections do not survive a fork."""
+        """Wait until nobody is in SQLite, and close all: no connection survives a fork."""
+        self._forking = True
+        patience = time.monotonic() + _PATIENCE
+        while self._inside and time.monotonic() < patience:
+            osthread.sleep(_NAP)
         self.close()
 
     def after_fork(self, in_child: bool) -> None:
-        """In a child: leave what a thread of the parent gave back at the wrong moment."""
-        if in_child and self._idle:
-            _inherited.append(self._idle)
-            self._idle = deque()
+        """Let threads in again."""
+        if in_child:
+            self._inside.clear()
+        self._forking = False
 
     def _identity(self) -> tuple[int, int]:
         try:
