@@ -27,6 +27,7 @@ FLOORS: Final = {
     "throttle": 0,
     "files": 0,
     "sdk": 0,
+    "sockets": 0,
     "wasm": 1,
     "folder": 1,
     "abi": 2,

@@ -18,7 +18,7 @@ from ..errors import BadResult, GuestTrap
 from ..message import ADD_HEADER, SET_HEADER, HeaderEdit, edited_headers
 from ..wasm.instance import HostFunction, Instance
 from .edit_values import SET_BODY, SET_METHOD, SET_PATH, VALUES, header_name, header_value
-from .http_client import DENIED, Request, available, fetch
+from .http_client import DENIED, Request, available, fetch, tls_context
 from .records import BODY, ResponseEncoder
 from .services import Group, Services, time_left
 
@@ -39,6 +39,8 @@ def groups(services: Services) -> Iterator[Group]:
     # With the deadline of the call that sent the request: no other call sees the response.
     received: WeakKeyDictionary[Instance, tuple[float, bytes]] = WeakKeyDictionary()
     encode = ResponseEncoder().encode
+    if any(rule.scheme == "https" for rule in services.outbound.rules):
+        tls_context()  # made now, while no request waits for it
 
     def send(instance: Instance, pointer: int, length: int) -> int:
         received.pop(instance, None)

@@ -1,8 +1,8 @@
 """One HTTP request to a checked address, within a time that holds whatever the server does.
 
-The protocol is h11's; the sockets are our own, of the original classes: a client that brings its
-own resolves the name a second time, counts its time-outs per read, and under gevent switches
-greenlets below a guest (docs/rationale.md, "Why h11 and sockets of our own?").
+The protocol is h11's and the sockets are our own: a client that brings its own resolves the name a
+second time, counts its time-outs per read, and under gevent switches greenlets below a guest
+(docs/rationale.md, "Why h11 and sockets of our own?").
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import closing
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from .. import osthread
 from ..config.outbound import DEFAULT_PORTS
+from ..sockets import Connection, TlsConnection, time_left
 
 try:
     import h11
@@ -29,8 +31,6 @@ DENIED, UNREACHABLE, TIMED_OUT, TOO_LARGE = -1, -2, -3, -4
 MAX_LOOKUPS: Final = 16
 #: Bytes of a response's head.
 MAX_HEAD: Final = 65_536
-_CHUNK = 65_536
-
 _lookups: list[None] = []
 
 
@@ -80,8 +80,8 @@ def fetch(
     """
     deadline = monotonic() + seconds
     try:
-        with _connect(request, reaches, deadline) as sock:
-            return _exchange(sock, request, deadline, max_body)
+        with closing(_connect(request, reaches, deadline)) as connection:
+            return _exchange(connection, request, max_body)
     except _Failed as exc:
         return Response(exc.error, exc.reason)
     except TimeoutError:
@@ -92,33 +92,22 @@ def fetch(
         return Response(UNREACHABLE, exc.strerror or str(exc))
 
 
-def _left(deadline: float) -> float:
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) -> socket.socket:
+def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) -> Connection:
     """Connect to the first address of the host that may be and can be connected to."""
     found = _resolve(request.host, request.port, deadline)
     allowed = [item for item in found if reaches(item[4][0])]
     if not allowed:
         addresses = ", ".join(str(item[4][0]) for item in found)
         raise _Failed(DENIED, f"its address {addresses} is private; see PLUGIN_HOST_HTTP_PRIVATE")
-    for number, (family, kind, protocol, _, address) in enumerate(allowed, 1):
-        sock: socket.socket = osthread.original("socket", "socket")(family, kind, protocol)
+    failure = OSError()
+    for family, _, _, _, address in allowed:
         try:
-            sock.settimeout(_left(deadline))
-            sock.connect(address)
             if request.scheme == "https":
-                return tls_context().wrap_socket(sock, server_hostname=request.host)
-            return sock
-        except BaseException as exc:
-            sock.close()
-            if number == len(allowed) or not isinstance(exc, OSError):
-                raise
-    raise AssertionError  # the last address returns or raises
+                return TlsConnection(family, address, deadline, tls_context(), request.host)
+            return Connection(family, address, deadline)
+        except OSError as exc:
+            failure = exc
+    raise failure
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[Any]:
@@ -141,7 +130,7 @@ def _resolve(host: str, port: int, deadline: float) -> list[Any]:
 
     _lookups.append(None)
     osthread.start(look_up, "plugin-host-lookup")
-    if not done.acquire(True, _left(deadline)):
+    if not done.acquire(True, time_left(deadline)):
         raise TimeoutError
     if not found:
         raise _Failed(UNREACHABLE, "its name is unknown")
@@ -150,23 +139,20 @@ def _resolve(host: str, port: int, deadline: float) -> list[Any]:
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return what checks servers' certificates, against what the system trusts; slow at first."""
-    context: ssl.SSLContext = osthread.original("ssl", "SSLContext")(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs()
-    return context
+    """Return what checks servers' certificates against those that the system trusts; slow once."""
+    return ssl.create_default_context()
 
 
-def _exchange(sock: socket.socket, request: Request, deadline: float, max_body: int) -> Response:
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+def _exchange(connection: Connection, request: Request, max_body: int) -> Response:
+    protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     head = h11.Request(method=request.method, target=request.target, headers=_headers(request))
-    _send(sock, connection.send(head) + connection.send(h11.Data(request.body)), deadline)
-    connection.send(h11.EndOfMessage())
+    connection.send(protocol.send(head) + protocol.send(h11.Data(request.body)))
+    protocol.send(h11.EndOfMessage())
     answer, parts, size = None, [], 0
     while True:
-        event = connection.next_event()
+        event = protocol.next_event()
         if event is h11.NEED_DATA:
-            sock.settimeout(_left(deadline))
-            connection.receive_data(sock.recv(_CHUNK))
+            protocol.receive_data(connection.receive())
         elif isinstance(event, h11.Response):
             answer = event
         elif isinstance(event, h11.Data):
@@ -177,12 +163,6 @@ def _exchange(sock: socket.socket, request: Request, deadline: float, max_body: 
         elif isinstance(event, h11.EndOfMessage) and answer is not None:
             headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.headers]
             return Response(status=answer.status_code, headers=headers, body=b"".join(parts))
-
-
-def _send(sock: socket.socket, data: bytes, deadline: float) -> None:
-    while data:  # `sendall` of TLS sockets starts its time-out anew with every piece
-        sock.settimeout(_left(deadline))
-        data = data[sock.send(data[:_CHUNK]) :]
 
 
 def _headers(request: Request) -> list[tuple[bytes, bytes]]:

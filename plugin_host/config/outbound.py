@@ -31,7 +31,8 @@ _rule = re.compile(
     r"(?:(?P<methods>\*|[A-Z]+(?:,[A-Z]+)*) )?(?P<scheme>https?)://"
     r"(?P<host>\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?/?"
 ).fullmatch
-_NAT64 = ip_network("64:ff9b::/96")
+# The address of version 4 is in the last 32 bits: NAT64, and a form that is no longer in use.
+_HOLD_V4 = ip_network("64:ff9b::/96"), ip_network("::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,18 @@ class Outbound:
 
     def reaches(self, address: str) -> bool:
         """Whether an address, as `socket.getaddrinfo` gives it, may be connected to."""
-        plain = _plain(ip_address(address.partition("%")[0]))
+        written = ip_address(address.partition("%")[0])
+        plain = _plain(written)
         if plain.is_global and not plain.is_multicast:
             return True
-        return any(plain in network for network in self.private)
+        return any(plain in network or written in network for network in self.private)
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the address of version 4 that one of version 6 stands for, if it does."""
     if isinstance(address, IPv4Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _HOLD_V4):
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour or address
 
