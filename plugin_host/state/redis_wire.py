@@ -166,6 +166,7 @@ class Wire:
             )
             connection.url = url
             connection.connect()
+            _ask(connection, ("PING",))  # a server that wants a password says so now
             self._idle.append(connection)
         except (RedisError, OSError) as error:
             failure = time.monotonic(), self._unavailable(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -55,6 +56,7 @@ class RedisServer:
         self.folder = folder
         self.options = options
         self.socket = folder / "redis.sock"
+        self.tls_port = 0
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -85,10 +87,15 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def freeze(self, frozen: bool) -> None:
         """Stop it without closing its connections, or let it go on."""
-        assert self._process is not None
-        self._process.send_signal(19 if frozen else 18)
+        os.kill(self.pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def url(self, more: str = "") -> StateUrl:
         """Its URL."""
