@@ -146,7 +146,8 @@ def _standard(function: _Function) -> _Function:
 
 
 def _fd_write(services: Services) -> _Function:
-    unfinished: WeakKeyDictionary[Instance, dict[int, bytes]] = WeakKeyDictionary()
+    # By descriptor: the deadline of the call that began a line, and what there is of it.
+    unfinished: WeakKeyDictionary[Instance, dict[int, tuple[float, bytes]]] = WeakKeyDictionary()
 
     def fd_write(instance: Instance, fd: int, vectors: int, count: int, written: int) -> int:
         if fd not in _LEVELS:
@@ -156,11 +157,14 @@ def _fd_write(services: Services) -> _Function:
         data = _gather(instance, vectors, count)
         instance.write(written, _size(len(data)))
         kept = unfinished.setdefault(instance, {})
-        *lines, rest = (kept.get(fd, b"") + data).split(b"\n")
+        deadline, begun = kept.get(fd, (0.0, b""))
+        if begun and deadline != instance.deadline:
+            begun += b"\n"  # a line does not go on in another call: that may be another request's
+        *lines, rest = (begun + data).split(b"\n")
         if len(rest) > MAX_LINE:
             lines.append(rest)
             rest = b""
-        kept[fd] = rest
+        kept[fd] = instance.deadline, rest
         for line in filter(None, lines):
             time_left(instance)
             services.log(instance, _LEVELS[fd], line[:MAX_LINE].decode("utf-8", "replace"))

@@ -164,6 +164,13 @@ def test_the_streams_do_not_mix(ask: Ask) -> None:
     assert came.log == [(logging.WARNING, "X"), (logging.INFO, "oneX")]
 
 
+def test_a_line_ends_with_its_call(ask: Ask) -> None:
+    """What one call began is not continued by the next, which may be another request's."""
+    came = ask(("fd_write", 1, 0, 1, 64), memory={0: vectors((100, 3)), 100: b"one"})
+    came.instance.function("run")(0, monotonic(), 5.0)
+    assert came.log == [(logging.INFO, "one")]
+
+
 def test_a_line_is_of_bounded_length(ask: Ask) -> None:
     """A line that does not end is cut, and costs the host no more than that."""
     size = wasi.MAX_LINE + 9
