@@ -1,0 +1,174 @@
+"""Recycling: which instances are not kept, and who makes the next ones."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from guests import HEAP, UNCHANGED, MakeApp, module, packed
+
+from plugin_host.abi.guest import Guest, Wear
+from plugin_host.errors import GuestTrap
+from plugin_host.wasm.engine import wat_to_wasm
+from plugin_host.wasm.instance import Instance, Limits
+from plugin_host.wasm.pool import Pool
+from plugin_host.wasm.runtime import choose_engine, link
+
+PATH = Path("guest.wat")
+PAGE = 65_536
+#: Grows memory by as many pages as its payload's first byte says.
+GROW = f"(drop (memory.grow (i32.load8_u (i32.const {HEAP})))) {UNCHANGED}"
+
+
+def instance(text: str, fast_call: bool = True, limits: Limits | None = None) -> Instance:
+    """An instance of a module in the text format."""
+    chosen = choose_engine(fast_call)
+    compiled = chosen.compile(wat_to_wasm(text.encode(), PATH), PATH)
+    return link(chosen, compiled, (), PATH).instance(limits or Limits(), monotonic(), 10.0)
+
+
+def guest(wear: Wear, fast_call: bool = True) -> Guest:
+    """A guest with 4 pages of memory."""
+    made = instance(module({"ask": GROW}), fast_call)
+    return Guest(made, ("ask",), b"", 1 << 20, monotonic(), 10.0, wear)
+
+
+def ask(made: Guest, pages: int = 0) -> bool:
+    """Call it as a plugin does; return whether it was looked at and found worn."""
+    made.call("ask", bytes((pages,)), monotonic(), 10.0)
+    made.calls += 1
+    return made.calls >= made.due and made.is_worn()
+
+
+def test_a_guest_is_not_looked_at_after_each_call() -> None:
+    """It is after its calls 1, 2, 4, 8 and 16, and after every 16th from then on."""
+    made, looked = guest(Wear()), []
+    for number in range(1, 100):
+        due = made.due
+        ask(made)
+        if number >= due:
+            looked.append(number)
+    assert looked == [1, 2, 4, 8, 16, 32, 48, 64, 80, 96]
+
+
+def test_a_guest_whose_memory_has_grown_is_worn(fast_call: bool) -> None:
+    """Above the bound it is worn, at the bound it is not."""
+    made = guest(Wear(memory=8 * PAGE), fast_call)
+    assert [ask(made, 4), ask(made, 1)] == [False, True]
+
+
+def test_memory_that_was_there_from_the_start_wears_nothing() -> None:
+    """A guest that begins above the bound is kept as long as it does not grow."""
+    made = guest(Wear(memory=2 * PAGE))
+    assert [ask(made), ask(made, 1)] == [False, True]
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 5, 16, 17])
+def test_a_guest_is_worn_after_so_many_calls(calls: int) -> None:
+    """RECYCLE_CALLS is exact, whenever guests are looked at otherwise."""
+    made = guest(Wear(calls=calls))
+    assert [ask(made) for _ in range(calls)] == [False] * (calls - 1) + [True]
+
+
+def test_a_worn_instance_is_replaced_at_once_if_none_is_idle() -> None:
+    """Whoever wore it out makes the next one; with another one idle nobody does."""
+    made = count(1)
+    pool = Pool(lambda start, timeout: next(made), 4)
+    first = pool.acquire(0, 1)
+    pool.replace(1.0)
+    assert (first, list(pool.idle), pool.live) == (1, [2], 1)
+    one, _other = pool.acquire(0, 1), pool.acquire(0, 1)
+    pool.release(one)
+    pool.replace(1.0)
+    assert (list(pool.idle), pool.live) == ([2], 1)
+
+
+def test_a_failure_to_replace_is_left_to_the_next_call() -> None:
+    """The call that wore an instance out has its answer, whatever comes of the next one."""
+    fail = [False]
+
+    def make(start: float, timeout: float) -> str:
+        if fail[0]:
+            raise GuestTrap("start section")
+        return "instance"
+
+    pool = Pool(make, 1)
+    pool.acquire(0, 1)
+    fail[0] = True
+    pool.replace(1.0)
+    with pytest.raises(GuestTrap):
+        pool.acquire(monotonic(), 1)
+    fail[0] = False
+    assert (pool.acquire(monotonic(), 1), pool.live) == ("instance", 1)
+
+
+def test_an_apps_instances_are_replaced_after_so_many_calls(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """With RECYCLE_CALLS a guest's memory of earlier calls ends; no call is lost in the counts."""
+    adding = "(i32.store8 (i32.const 1024) (i32.add (i32.load8_u (i32.const 1024)) (i32.const 1)))"
+    text = module({"ask": f"{adding} (i64.const {packed(1024, 1)})"}, data=[(1024, b"0")])
+    (folder / "count.wat").write_text(text)
+    app, plugins = make_app(RECYCLE_CALLS=3)
+    plugins.hookspec("ask")
+    with app.app_context():
+        answers = [plugins.call("ask", 0) for _ in range(8)]
+        status = plugins.status()["plugins"][0]
+    assert answers == [1, 2, 3, 1, 2, 3, 1, 2]
+    assert (status["calls"], status["errors"], status["instances"]) == (8, 0, 1)
+
+
+def test_an_app_does_not_keep_an_instance_that_has_grown(make_app: MakeApp, folder: Path) -> None:
+    """Past half of its limit of memory an instance goes, and the next call finds a small one."""
+    size = f"""(i32.store8 (i32.const 1024) (i32.add (i32.const 48) (memory.size)))
+        (drop (memory.grow (i32.const 2))) (i64.const {packed(1024, 1)})"""
+    (folder / "grow.wat").write_text(module({"ask": size}))
+    (folder / "grow.toml").write_text("limits.memory_mb = 0.625")  # ten pages
+    app, plugins = make_app()
+    plugins.hookspec("ask")
+    with app.app_context():
+        assert [plugins.call("ask", 0) for _ in range(4)] == [4, 4, 4, 4]
+
+
+def test_an_error_wears_out_like_an_answer(make_app: MakeApp, folder: Path) -> None:
+    """A guest that declares an error and has grown is not kept either."""
+    grow = f"(drop (memory.grow (i32.const 4))) (i64.const {packed(1024, 1, error=True)})"
+    size = f"""(i32.store8 (i32.const 1024) (i32.add (i32.const 48) (memory.size)))
+        (i64.const {packed(1024, 1)})"""
+    (folder / "grow.wat").write_text(module({"fail": grow, "size": size}))
+    (folder / "grow.toml").write_text("limits.memory_mb = 0.75")  # twelve pages
+    app, plugins = make_app()
+    for name in ("fail", "size"):
+        plugins.hookspec(name)
+    with app.app_context():
+        assert plugins.call("fail") is None
+        assert plugins.call("size") == 4
+        assert plugins.status()["plugins"][0]["errors"] == 1
+
+
+@pytest.mark.parametrize(
+    ("grow", "size", "most"),
+    [
+        ("(memory.grow (i32.const 1))", "(memory.size)", 16),
+        ("(table.grow $t (ref.null func) (i32.const 1))", "(table.size $t)", 100),
+    ],
+    ids=["memory", "table"],
+)
+def test_growth_by_thousand_small_steps_ends_at_the_cap(
+    fast_call: bool, grow: str, size: str, most: int
+) -> None:
+    """Memory and tables stop at their caps, however small the steps; the guest lives on."""
+    text = f"""(module (memory 1) (table $t 1 funcref)
+        (func (export "grow") (param $n i32) (result i64) (local $failed i64)
+          (loop
+            (if (i32.eq {grow} (i32.const -1))
+              (then (local.set $failed (i64.add (local.get $failed) (i64.const 1)))))
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+          (local.get $failed))
+        (func (export "size") (param i32) (result i64) (i64.extend_i32_u {size})))"""
+    made = instance(text, fast_call, Limits(memory=16 * PAGE, table_elements=100))
+    failed = made.function("grow")(5000, monotonic(), 10.0)
+    assert failed == 5000 - (most - 1)
+    assert made.function("size")(0, monotonic(), 10.0) == most
