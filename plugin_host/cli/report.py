@@ -14,7 +14,7 @@ from ..abi.guest import UnknownVersion
 from ..abi.host_functions import capabilities, select
 from ..abi.services import Services
 from ..config import KIB, Settings
-from ..errors import ModuleError, PluginLoadError
+from ..errors import PluginLoadError
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
 from ..host import loader
@@ -29,6 +29,7 @@ from ..wasm.binary import (
     custom_sections,
     read_module,
 )
+from ..wasm.caps import refusal
 from ..wasm.engine import wat_to_wasm
 from ..wasm.runtime import choose_engine, link
 from .checking import attempt
@@ -91,7 +92,7 @@ class Report:
                 Services.of(manifest.name, settings),
             )
             engine = choose_engine(settings.fast_call)
-            link(engine, engine.compile(self.wasm, path), chosen, path)
+            link(engine, engine.compile(self.wasm, path, settings.compile_timeout), chosen, path)
         except PluginLoadError as exc:
             return exc
         return None
@@ -220,9 +221,7 @@ def _module(candidate: Candidate) -> tuple[bytes, ModuleInfo]:
     try:
         return wasm, read_module(wasm)
     except BinaryError as exc:
-        raise ModuleError(
-            path, f"is not a WebAssembly core module: {exc}", "copy the whole, built module"
-        ) from exc
+        raise refusal(path, exc) from exc
 
 
 def _source(candidate: Candidate, wasm: bytes) -> Literal["beside", "embedded", "none"]:

@@ -36,6 +36,7 @@ KEYS: Final = (
     seconds("POLL_INTERVAL", 1.0, 0.05, 3600, "Time between two looks at the folder."),
     seconds("TIMEOUT", 0.05, 0.001, 60, "Default and upper bound of every hook's deadline."),
     seconds("INIT_TIMEOUT", 2.0, 0.001, 60, "Deadline for a new instance to become ready."),
+    seconds("COMPILE_TIMEOUT", 20.0, 0.1, 600, "Processor time to compile one module."),
     count("MAX_INSTANCES", 32, 1, 1024, "a number", "Live instances per plugin version."),
     count(
         "MAX_MEMORY", 64 * MIB, 64 * KIB, 4 * GIB - 64 * KIB, "bytes", "Linear memory per instance."
@@ -129,6 +130,7 @@ class Settings:
     poll_interval: float
     timeout: float
     init_timeout: float
+    compile_timeout: float
     max_instances: int
     max_memory: int
     max_fuel: int

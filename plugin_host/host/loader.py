@@ -24,13 +24,13 @@ from ..errors import (
     HookError,
     InitError,
     ManifestError,
-    ModuleError,
 )
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
 from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..wasm.cache import CompileCache
+from ..wasm.caps import refusal
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
 from .making import Maker
@@ -137,9 +137,7 @@ def inspect_module(candidate: Candidate, wasm: bytes) -> ModuleInfo:
     try:
         info = read_module(wasm)
     except BinaryError as exc:
-        raise ModuleError(
-            path, f"is not a WebAssembly core module: {exc}", "copy the whole, built module"
-        ) from exc
+        raise refusal(path, exc) from exc
     if info.export("_start") is not None and info.export("_initialize") is None:
         raise ExportError(
             path,

@@ -11,6 +11,7 @@ from ..manifest import Limits as PluginLimits
 from ..manifest import Manifest
 from ..wasm.binary import ModuleInfo
 from ..wasm.cache import CompileCache
+from ..wasm.caps import check_minimums
 from ..wasm.instance import UNLIMITED, HostFunction, Limits, Linked
 from ..wasm.isolation import restorable
 from ..wasm.runtime import choose_engine, link
@@ -47,6 +48,7 @@ class Maker:
         self._config = manifest.config_json()
         self._max_result = settings.max_result
         self._caps = Limits(memory=limits.memory)
+        check_minimums(path, info, self._caps.memory, self._caps.table_elements)
         self._fuel = limits.fuel or UNLIMITED
         engine = choose_engine(settings.fast_call, metered=limits.fuel is not None)
         self._kind: type[Guest] = Guest
@@ -59,9 +61,10 @@ class Maker:
             else:
                 wasm, self._kind = rewritten, RestoredGuest
         self._wear = Wear(calls, int(limits.memory * WORN_SHARE))
-        module = (
-            cache.compile(engine, wasm, path, background) if cache else engine.compile(wasm, path)
-        )
+        if cache:
+            module = cache.compile(engine, wasm, path, background)
+        else:
+            module = engine.compile(wasm, path, settings.compile_timeout, background)
         self._linked: Linked = link(engine, module, functions, path)
 
     def __call__(self, start: float, timeout: float, config: bytes | None = None, /) -> Guest:

@@ -31,7 +31,9 @@ class Depot:
         self.control = ControlFile(self.datadir)
         self.versions = VersionStore(self.datadir, settings.keep_versions)
         self.beacon = Beacon(self.datadir)
-        self.cache = CompileCache(self.datadir.path / "cache", settings.max_cache)
+        self.cache = CompileCache(
+            self.datadir.path / "cache", settings.max_cache, budget=settings.compile_timeout
+        )
         self._tidied = float("-inf")
 
     def workers(self) -> list[WorkerState]:

@@ -1,7 +1,7 @@
 """Reads a core module's binary format: what it imports and exports, without compiling it.
 
 After the WebAssembly core specification, chapter 5 "Binary Format"; functions name its sections.
-The input is hostile: every read is bounds-checked, what is kept is bounded by `LIMITS` and a small
+The input is hostile: every read is bounds-checked, what is kept is bounded by `caps` and a small
 multiple of the input's size, and anything malformed is a `BinaryError`. This is no validator, the
 engine is: bodies, initialisers and segments are skipped, so a module that passes here may still be
 invalid. Types of proposals that the engine refuses (garbage collection, function references,
@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
+from . import caps
 from .bytereader import BinaryError, ByteReader
 from .moduleinfo import KINDS, Export, FuncType, Import, Kind, Memory, ModuleInfo, Section
 from .sections import custom_sections, read_header, walk
@@ -36,16 +37,6 @@ __all__ = [
     "read_header",
     "read_module",
 ]
-
-#: How many of each this host reads; the engine's own limits are wider or the same.
-LIMITS: Final = {
-    "type": 100_000,
-    "import": 10_000,
-    "function": 1_000_000,
-    "memory": 100,
-    "export": 10_000,
-    "value type": 1_000,
-}
 
 _T = TypeVar("_T")
 
@@ -73,13 +64,14 @@ _REFERENCE_TYPES: Final = (0x70, 0x6F)
 def read_module(data: bytes) -> ModuleInfo:
     """Return what the module imports, exports and holds.
 
-    :raises BinaryError: for anything malformed, and for more than `LIMITS`.
+    :raises BinaryError: for anything malformed, and (`caps.TooMuch`) for too much of something.
     """
     sections, readers = [], {}
     for section, reader in walk(data):
         sections.append(section)
         if section.kind != "custom":
             readers[section.kind] = reader
+    caps.check_sections(sections)
     counts = {section.kind: section.count or 0 for section in sections}
     if counts.get("function", 0) != counts.get("code", 0):
         raise BinaryError(
@@ -109,22 +101,30 @@ class _Contents:
         self.decoded: dict[int, FuncType] = {}
         self.functions = array("I")
         self.memories: list[Memory] = []
+        self.tables: list[int] = []
         self.totals = {kind: counts.get(_SECTION_OF[kind], 0) for kind in KINDS}
 
     def info(self, sections: tuple[Section, ...]) -> ModuleInfo:
         self.types.extend(self._vector("type", self._function_type))
         imports = tuple(self._vector("import", self._import))
+        imported = len(self.functions)
         self.functions.extend(self._vector("function", self._type_index))
+        self.tables.extend(self._vector("table", self._table))
         self.memories.extend(self._vector("memory", self._memory))
         exports = tuple(self._vector("export", self._export))
         self._check_unique(exports)
-        return ModuleInfo(imports, exports, tuple(self.memories), self._start(), sections)
+        start = self._start()
+        if code := self.readers.get("code"):
+            caps.check_bodies(code, imported)
+        return ModuleInfo(
+            imports, exports, tuple(self.memories), tuple(self.tables), start, sections
+        )
 
     def _vector(self, what: str, element: Callable[[ByteReader], _T]) -> Iterator[_T]:
         reader = self.readers.get(what)
         if reader is None:
             return iter(())
-        return reader.vector(what, lambda: element(reader), LIMITS[what])
+        return reader.vector(what, lambda: element(reader))
 
     def _function_type(self, reader: ByteReader) -> tuple[int, int, int, int]:
         """Read where a function type's parts are (5.3.6)."""
@@ -134,7 +134,8 @@ class _Contents:
         return (*self._result_type(reader), *self._result_type(reader))
 
     def _result_type(self, reader: ByteReader) -> tuple[int, int]:
-        size = reader.count("value type", LIMITS["value type"])
+        start, size = reader.at, reader.count("value type")
+        caps.check(size, caps.VALUES, start, "has a function type of")
         start = reader.skip(size, "the value types")
         odd = self.data[start : reader.at].translate(None, _VALUE_BYTES)
         if odd:
@@ -160,7 +161,8 @@ class _Contents:
 
     def _import(self, reader: ByteReader) -> Import:
         """Read an import (5.5.5)."""
-        module, name = reader.name("an import's module"), reader.name("an import's name")
+        module = self._name(reader, "an import's module")
+        name = self._name(reader, "an import's name")
         kind = self._kind(reader)
         self.totals[kind] += 1
         if kind == "func":
@@ -168,9 +170,16 @@ class _Contents:
             return Import(module, name, kind, self._decode(self.functions[-1]))
         if kind == "memory":
             self.memories.append(self._memory(reader))
+        elif kind == "table":
+            self.tables.append(self._table(reader))
         else:
             self._skip_type(kind, reader)
         return Import(module, name, kind)
+
+    def _name(self, reader: ByteReader, what: str) -> str:
+        start, name = reader.at, reader.name(what)
+        caps.check(len(name.encode()), caps.NAME, start, f"has {what} of")
+        return name
 
     def _kind(self, reader: ByteReader) -> Kind:
         start, number = reader.at, reader.byte("a kind")
@@ -179,13 +188,9 @@ class _Contents:
         return KINDS[number]
 
     def _skip_type(self, kind: Kind, reader: ByteReader) -> None:
-        """Step over the type of an imported table, global or tag (5.3.9, 5.3.10)."""
+        """Step over the type of an imported global or tag (5.3.10)."""
         start, first = reader.at, reader.byte(f"the type of a {kind}")
-        if kind == "table":
-            if first not in _REFERENCE_TYPES:
-                raise BinaryError(start, "a table holds funcref or externref")
-            _limits(reader)
-        elif kind == "global":
+        if kind == "global":
             if first not in _VALUE_TYPES or reader.byte("a global's mutability") > 1:
                 raise BinaryError(start, "a global has a value type, and mutability 0 or 1")
         else:
@@ -193,13 +198,20 @@ class _Contents:
                 raise BinaryError(start, "a tag's attribute is 0")
             self._type_index(reader)
 
+    def _table(self, reader: ByteReader) -> int:
+        """Read a table's type (5.3.9), and return how many elements it begins with."""
+        start = reader.at
+        if reader.byte("the type of a table") not in _REFERENCE_TYPES:
+            raise BinaryError(start, "a table holds funcref or externref")
+        return _limits(reader).minimum
+
     def _memory(self, reader: ByteReader) -> Memory:
         """Read a memory's type (5.3.8)."""
         return _limits(reader)
 
     def _export(self, reader: ByteReader) -> Export:
         """Read an export (5.5.10)."""
-        name, kind = reader.name("an export's name"), self._kind(reader)
+        name, kind = self._name(reader, "an export's name"), self._kind(reader)
         start, index = reader.at, reader.number("an export's index")
         if index >= self.totals[kind]:
             raise BinaryError(start, f"there is no {kind} {index} to export as {name!r:.80}")

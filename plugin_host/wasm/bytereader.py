@@ -62,18 +62,16 @@ class ByteReader:
         except UnicodeDecodeError as error:
             raise BinaryError(start + error.start, f"{what} is not UTF-8") from None
 
-    def count(self, what: str, limit: int | None = None) -> int:
+    def count(self, what: str) -> int:
         """Read the length of a vector whose elements take at least a byte each (5.1.3)."""
         start, count = self.at, self.number(f"the number of {what}s")
         if count > self.end - self.at:
             raise BinaryError(start, f"{count} {what}s cannot fit into {self.end - self.at} bytes")
-        if limit is not None and count > limit:
-            raise BinaryError(start, f"this host reads at most {limit} {what}s, not {count}")
         return count
 
-    def vector(self, what: str, element: Callable[[], _T], limit: int) -> Iterator[_T]:
+    def vector(self, what: str, element: Callable[[], _T]) -> Iterator[_T]:
         """Yield the elements of a section that is one vector, and check that it ends with them."""
-        for _ in range(self.count(what, limit)):
+        for _ in range(self.count(what)):
             yield element()
         self.finish(what)
 

@@ -16,16 +16,18 @@ import re
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import wasmtime
 
 from .. import osthread
+from ..errors import ModuleError
 from ..files.locking import Claim, acquire
 from .artefacts import Artefact, Artefacts, Rejected
-from .engine import Engine, fingerprint
+from .compiler import BUDGET, OverBudget
+from .engine import Engine, fingerprint, over_budget
 from .key import Unusable
 from .trim import trim_memory
 
@@ -64,6 +66,8 @@ class CompileCache:
     :param directory: becomes a folder of mode 0700, of the user that first compiles.
     :param max_bytes: what all artefacts may take; a larger module is compiled each time.
     :param wait: seconds to wait for another worker's compile, in the foreground and background.
+    :param budget: seconds of processor time that a compile may take. What takes longer is not
+        tried again under the same budget, by no worker.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class CompileCache:
         directory: Path,
         max_bytes: int,
         wait: tuple[float, float] = (WAIT, WAIT_BACKGROUND),
+        budget: float = BUDGET,
     ) -> None:
         self.artefacts = Artefacts(directory, max_bytes)
         self._wait = wait
+        self._budget = budget
         self._logged: set[str] = set()  # troubles that stand in the log, until a save succeeds
         self._forget()
         _caches.add(self)
@@ -96,7 +102,7 @@ class CompileCache:
             module = None  # looked at again, and reported, when the lock is ours
         except Unusable as exc:
             self._trouble(str(exc))
-            return self._compile(engine, wasm, path)
+            return self._compile(engine, wasm, path, background)
         if module is not None:
             return module
         with self._locked(name, self._wait[background]):
@@ -136,7 +142,16 @@ class CompileCache:
     def _compile_and_keep(
         self, engine: Engine, wasm: bytes, path: Path, name: str, background: bool
     ) -> wasmtime.Module:
-        module = self._compile(engine, wasm, path)
+        verdict = artefact_name(wasm, engine.metered, f"abandoned after {self._budget} s")
+        if why := self._verdict(verdict):
+            raise over_budget(path, why) from why
+        try:
+            module = self._compile(engine, wasm, path, background)
+        except ModuleError as exc:
+            if isinstance(exc.__cause__, OverBudget):
+                with suppress(Unusable, OSError):  # then every worker finds out by itself
+                    self.artefacts.save(verdict, str(exc.__cause__).encode())
+            raise
         try:
             self.artefacts.save(name, module.serialize())
             self._logged.clear()
@@ -154,8 +169,17 @@ class CompileCache:
         trim_memory()
         return module
 
-    def _compile(self, engine: Engine, wasm: bytes, path: Path) -> wasmtime.Module:
-        module = engine.compile(wasm, path)
+    def _verdict(self, name: str) -> OverBudget | None:
+        """Why a worker has abandoned a module, if one has."""
+        with suppress(Unusable, Rejected), self.artefacts.verified(name) as artefact:
+            if artefact is not None:
+                return OverBudget(artefact.code().decode())
+        return None
+
+    def _compile(
+        self, engine: Engine, wasm: bytes, path: Path, background: bool
+    ) -> wasmtime.Module:
+        module = engine.compile(wasm, path, self._budget, background)
         self._count("misses")
         return module
 
@@ -201,15 +225,17 @@ class CompileCache:
         self._counts = dict.fromkeys(("hits", "misses", "rejected", "errors"), 0)
 
 
-def artefact_name(wasm: bytes, metered: bool = False) -> str:
+def artefact_name(wasm: bytes, metered: bool = False, verdict: str = "") -> str:
     """The file name of a module's compiled form: by content, and by all that compiling depends on.
 
     It begins with wasmtime's version, by which `Artefacts.prune` goes.
 
     :param metered: whether the code counts fuel.
+    :param verdict: for what is kept in place of the code.
     """
     digest = hashlib.sha256()
-    for part in (wasm, _release().encode(), fingerprint(metered).encode(), _machine().encode()):
+    words = [_release(), fingerprint(metered), _machine(), *[verdict] * bool(verdict)]
+    for part in (wasm, *map(str.encode, words)):
         digest.update(hashlib.sha256(part).digest())
     return f"{_release()}-{digest.hexdigest()}.cwasm"
 

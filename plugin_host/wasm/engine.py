@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,17 @@ from typing import TypeVar
 import wasmtime
 
 from ..errors import ModuleError
+from .compiler import (
+    BUDGET,
+    OverBudget,
+    Refused,
+    Unavailable,
+    compile_apart,
+    is_harmless,
+)
 from .deadline import Watchdog
+
+logger = logging.getLogger("plugin_host")
 
 _T = TypeVar("_T")
 
@@ -70,11 +81,26 @@ class Engine:
         self.watchdog.rest()
         self.raw.close()
 
-    def compile(self, wasm: bytes, path: Path) -> wasmtime.Module:
+    def compile(
+        self, wasm: bytes, path: Path, budget: float = BUDGET, background: bool = False
+    ) -> wasmtime.Module:
         """Compile a binary core module; releases the GIL meanwhile.
 
-        :raises ModuleError: it is invalid, or uses a proposal that `FEATURES` does not allow.
+        :param budget: seconds of processor time after which the module is given up.
+        :param background: nobody waits for it, so what serves goes first.
+        :raises ModuleError: it is invalid, uses a proposal that `FEATURES` does not allow, or takes
+            more time or memory than it may (with `OverBudget` as the cause).
         """
+        if not is_harmless(wasm):
+            try:
+                code = compile_apart(wasm, options(self.metered), budget, background)
+                return wasmtime.Module.deserialize(self.raw, code)
+            except OverBudget as exc:
+                raise over_budget(path, exc) from exc
+            except Refused as exc:
+                raise _invalid(path, exc) from exc
+            except (Unavailable, wasmtime.WasmtimeError) as exc:
+                _log_unlimited(one_line(str(exc)))
         return self._accepted(lambda: wasmtime.Module(self.raw, wasm), path)
 
     def validate(self, wasm: bytes, path: Path) -> None:
@@ -88,12 +114,31 @@ class Engine:
         try:
             return take()
         except wasmtime.WasmtimeError as exc:
-            raise ModuleError(
-                path,
-                f"is not a valid WebAssembly module: {one_line(str(exc))}",
-                "rebuild it as a core module without proposals beyond "
-                + ", ".join(name[5:] for name, on in FEATURES.items() if on),
-            ) from exc
+            raise _invalid(path, exc) from exc
+
+
+def _invalid(path: Path, exc: Exception) -> ModuleError:
+    return ModuleError(
+        path,
+        f"is not a valid WebAssembly module: {one_line(str(exc))}",
+        "rebuild it as a core module without proposals beyond "
+        + ", ".join(name[5:] for name, on in FEATURES.items() if on),
+    )
+
+
+def over_budget(path: Path, why: OverBudget) -> ModuleError:
+    """The error of a module whose compile was abandoned; raise it from ``why``."""
+    return ModuleError(
+        path,
+        str(why),
+        "split its largest functions or build it with optimisation for size, or raise"
+        " PLUGIN_HOST_COMPILE_TIMEOUT",
+    )
+
+
+@functools.cache
+def _log_unlimited(why: str) -> None:
+    logger.warning("modules are compiled in this process, without limits of time: %s", why)
 
 
 #: Seconds between two epoch ticks while a call is in flight through the public API.
@@ -161,9 +206,13 @@ def fingerprint(metered: bool) -> str:
     return f"{sorted(settings().items())} {details}" + " fuel" * metered
 
 
+def options(metered: bool) -> dict[str, bool]:
+    """Every option of an engine's Config."""
+    return {"consume_fuel": metered, **settings()}
+
+
 def _config(metered: bool) -> wasmtime.Config:
     config = wasmtime.Config()
-    config.consume_fuel = metered
-    for name, on in settings().items():
+    for name, on in options(metered).items():
         setattr(config, name, on)
     return config

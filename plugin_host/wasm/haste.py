@@ -21,8 +21,9 @@ class Haste:
     """The process's switch interval, lowered while anybody is in a hurry, and put back after."""
 
     def __init__(self) -> None:
-        self._usual = 0.0  # guarded by _turn, as _who is; 0 while nothing is lowered
-        self._forget()
+        self._turn = osthread.allocate_lock()
+        self._who: frozenset[object] = frozenset()  # guarded by _turn, as _usual is
+        self._usual = 0.0  # 0 while nothing is lowered
 
     def set(self, who: object, hurry: bool) -> None:
         """Say whether ``who`` is in a hurry."""
@@ -45,7 +46,7 @@ class Haste:
     def _forget(self) -> None:
         """A forked child has none of the threads that were in a hurry."""
         self._turn = osthread.allocate_lock()
-        self._who: frozenset[object] = frozenset()
+        self._who = frozenset()
         self._restore()
 
 

@@ -62,12 +62,14 @@ class ModuleInfo:
     """What a module says about itself.
 
     :param memories: the imported ones, then its own.
+    :param tables: the same, the number of elements that each begins with.
     :param start: the index of the start function.
     """
 
     imports: tuple[Import, ...]
     exports: tuple[Export, ...]
     memories: tuple[Memory, ...]
+    tables: tuple[int, ...]
     start: int | None
     sections: tuple[Section, ...]
 

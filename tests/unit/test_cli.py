@@ -394,7 +394,7 @@ def test_inspect_no_run_enters_no_guest_code(folder: Path, run: Run) -> None:
             "ImportDenied",
         ),
         (
-            guests.module({"ask": guests.ECHO}, memory='(memory (export "memory") 1) (memory 1)'),
+            guests.module({"ask": guests.ECHO}, extra="(func (result i32))"),
             None,
             "ModuleError",
         ),

@@ -39,6 +39,7 @@ def test_defaults() -> None:
         poll_interval=1.0,
         timeout=0.05,
         init_timeout=2.0,
+        compile_timeout=20.0,
         max_instances=32,
         max_memory=64 * MIB,
         max_fuel=0,
@@ -134,6 +135,7 @@ def test_not_a_flag(value: Any) -> None:
         ("TIMEOUT", 0.001, 0.001),
         ("TIMEOUT", 60, 60.0),
         ("INIT_TIMEOUT", 60, 60.0),
+        ("COMPILE_TIMEOUT", "0.5", 0.5),
         ("POLL_INTERVAL", 0.05, 0.05),
         ("POLL_INTERVAL", 3600, 3600.0),
         ("MAX_INSTANCES", "50", 50),
@@ -158,6 +160,7 @@ def test_numbers(suffix: str, value: Any, expected: float) -> None:
     [
         ("TIMEOUT", "seconds from 0.001 to 60"),
         ("INIT_TIMEOUT", "seconds from 0.001 to 60"),
+        ("COMPILE_TIMEOUT", "seconds from 0.1 to 600"),
         ("POLL_INTERVAL", "seconds from 0.05 to 3600"),
         ("SWITCH_TIMEOUT", "seconds from 0.05 to 60"),
         ("MAX_INSTANCES", "a number from 1 to 1024"),

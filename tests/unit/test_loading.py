@@ -188,8 +188,9 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[PluginLoadError], str]] = {
     ),
     "more memory than the cap": (
         {"bad.wat": GOOD.replace(") 4)", ") 100)"), "bad.toml": "limits = { memory_mb = 1 }"},
-        InitError,
-        "exceeds memory limits",
+        ModuleError,
+        r"starts with 6553600 bytes of memory, where at most 1048576 are allowed; link it with a"
+        r" smaller .* limits\.memory_mb",
     ),
     "not TOML": ({"bad.wat": GOOD, "bad.toml": "name ="}, ManifestError, r"bad\.toml: .*not TOML"),
     "an unknown manifest key": (

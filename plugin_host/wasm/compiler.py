@@ -1,0 +1,148 @@
+"""Compiling under a budget of processor time and memory.
+
+A few kilobytes can keep the compiler busy for minutes, or fill the machine's memory, and a thread
+inside it can be neither stopped nor given up. So modules are compiled by a process of its own, that
+the kernel ends; those that are harmless by their size, by this one (docs/rationale.md, "Why does
+another process compile?").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from .. import osthread
+from . import compile_child
+from .bytereader import BinaryError
+from .compile_child import DONE, READY, REFUSED, SIZE_BYTES
+from .sections import bodies, walk
+
+#: Seconds of processor time that a compile may take, unless something else is said.
+BUDGET = 20.0
+#: Bytes of address space that the compiling process may take: some 250 MB for 11 MB of Go.
+MAX_MEMORY = 1 << 30
+#: The worst code known takes time in proportion to the square of a function's size: 8 kB of nested
+#: loops 0.6 s, 30 kB 7.4. So a module is harmless if all its functions together, with what each
+#: costs by itself, are no worse than one of 8 kB. Plugins of 60 kB usually are.
+HARMLESS, _EACH = 8192, 100
+#: By how much a compile that nobody waits for is nicer than what serves.
+NICE = 10
+
+
+class OverBudget(Exception):
+    """A compile was abandoned; the text says why, without the module's name."""
+
+
+class Refused(Exception):
+    """The engine does not accept the module; the text is the engine's."""
+
+
+class Unavailable(Exception):
+    """No other process can compile here; the text says why."""
+
+
+def is_harmless(wasm: bytes) -> bool:
+    """Whether the compiler cannot take long for a module, so that it needs no process of its own.
+
+    What is malformed is harmless: it is not compiled.
+    """
+    try:
+        code = next((reader for section, reader in walk(wasm) if section.kind == "code"), None)
+        sizes = [body.end - body.at + _EACH for body in bodies(code)] if code else []
+    except BinaryError:
+        return True
+    return sum(size * size for size in sizes) <= HARMLESS * HARMLESS
+
+
+def compile_apart(
+    wasm: bytes, options: Mapping[str, bool], budget: float, background: bool
+) -> bytes:
+    """Return a module's compiled code, made by a process of its own.
+
+    Blocks the calling operating-system thread, without the GIL. What was abandoned is remembered,
+    and abandoned again at once under the same budget or a smaller one.
+
+    :param options: the engine's, by the names that wasmtime's Config has.
+    :param budget: seconds of processor time.
+    :param background: nobody waits for it: at low priority.
+    :raises Refused: the engine does not accept the module.
+    :raises OverBudget: it takes more time or memory than it may.
+    :raises Unavailable: such a process cannot run here.
+    """
+    key = hashlib.sha256(wasm).digest()
+    if (known := _abandoned.get(key)) and known[0] >= budget:
+        raise OverBudget(known[1])
+    told = {
+        "path": [os.path.abspath(entry) for entry in sys.path],
+        "options": dict(options),
+        "budget": budget,
+        "memory": MAX_MEMORY,
+        "nice": NICE if background else 0,
+    }
+    began = time.monotonic()
+    answer, status = _run(json.dumps(told).encode() + b"\n" + wasm)
+    if answer[:1] != READY:
+        raise Unavailable(f"the process that compiles ended with status {status}")
+    kind, rest = answer[1:2], answer[2:]
+    if kind == REFUSED:
+        raise Refused(rest.decode(errors="replace"))
+    code = memoryview(rest)[SIZE_BYTES:]
+    if kind == DONE and len(code) == int.from_bytes(rest[:SIZE_BYTES], "little"):
+        return bytes(code)
+    why = _why(status, time.monotonic() - began, budget)
+    if len(_abandoned) >= _REMEMBERED:
+        _abandoned.clear()
+    _abandoned[key] = budget, why
+    raise OverBudget(why)
+
+
+#: Budget and reason by the module's digest, of what this process has abandoned.
+_abandoned: dict[bytes, tuple[float, str]] = {}
+_REMEMBERED = 1000
+
+
+def _why(status: int, took: float, budget: float) -> str:
+    # The status may be lost: a server's handler of SIGCHLD may be quicker to ask for it.
+    if status in (-signal.SIGPROF, -signal.SIGXCPU) or (status >= 0 and took >= budget):
+        return f"takes more than {budget:g} s of processor time to compile"
+    if status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL, -signal.SIGBUS):
+        return (
+            f"takes more than {MAX_MEMORY >> 20} MiB of memory to compile, or breaks the compiler"
+        )
+    return f"breaks the compiler: its process ended with status {status}"
+
+
+def _run(data: bytes) -> tuple[bytes, int]:
+    """Give ``data`` to the process that compiles; return what it says, and its status."""
+    if os.name != "posix":
+        raise Unavailable("only POSIX systems limit a process's time")
+    if not os.path.basename(sys.executable or "").startswith(("python", "pypy")):
+        raise Unavailable(f"sys.executable is {sys.executable!r}, no Python interpreter")
+    # The original class, in an operating-system thread: gevent's needs the hub.
+    popen = osthread.original("subprocess", "Popen")
+    try:
+        process = popen(
+            [sys.executable, "-I", "-S", compile_child.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as exc:
+        raise Unavailable(f"no process can be started: {exc.strerror}") from exc
+    with process:
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+                process.stdin.write(data)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            return process.stdout.read(), process.wait()
+        except BaseException:
+            process.kill()
+            raise
