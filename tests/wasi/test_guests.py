@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from flask import request
@@ -14,6 +17,7 @@ from guests import MakeApp
 
 from plugin_host import DeadlineExceeded, GuestTrap
 
+SOURCES: Final = Path(__file__).parent / "guests"
 Call = Callable[[str, Any], Any]
 
 
@@ -88,3 +92,38 @@ def test_go_collects_its_garbage(
         (status,) = plugins.status()["plugins"]
     assert answers == [["clean"]] * 5
     assert (status["errors"], status["instances"]) == (0, 1)
+
+
+FORKING = """
+import os, sys
+from flask import Flask
+from plugin_host import PluginHost
+
+app = Flask("forking")
+app.config.update(PLUGIN_HOST_DIR=sys.argv[1], PLUGIN_HOST_DATA_DIR="", PLUGIN_HOST_RELOAD=False)
+plugins = PluginHost(app)
+plugins.hookspec("wait", combine="first")
+
+def work():
+    assert app.test_client().get("/").status_code == 404
+    with app.app_context():
+        assert plugins.call("wait", 2) == 2
+
+work()
+child = os.fork()
+if not child:
+    try:
+        work()
+        os._exit(0)
+    finally:
+        os._exit(1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_guest_prints_and_waits_on_in_a_forked_worker(folder: Path) -> None:
+    """What a guest did in the parent does not keep it from printing and waiting in the child."""
+    shutil.copy(SOURCES / "c/hook.wasm", folder / "c.wasm")
+    command = [sys.executable, "-c", FORKING, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("in year")) == (0, 2), done.stderr
