@@ -224,7 +224,7 @@ class Switch:
     def _read(self) -> _Round | None:
         try:
             return msgspec.json.decode(read(self.path, _MAX_SIZE)[1], type=_Round)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, ValueError, RecursionError):  # ValueError: not JSON, not UTF-8
             return None
 
     def _write(self, at: _Round) -> None:

@@ -54,7 +54,7 @@ class ControlFile:
             if signature is not None and signature == _signature(os.lstat(self.path)):
                 return control
             return self._load()
-        except (OSError, msgspec.DecodeError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8
             self._complain(error)
             return control
 
@@ -102,7 +102,7 @@ class ControlFile:
             return self._load()
         except OSError as error:
             raise unusable(self.path, "read", error) from error
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             # What is JSON may be a newer version's, or an operator's slip: not ours to discard.
             if self._good is None or isinstance(error, msgspec.ValidationError):
                 raise DataDirError(

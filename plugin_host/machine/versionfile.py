@@ -85,7 +85,7 @@ def parse(content: bytes) -> Candidate:
 def _decode(line: bytes) -> Header:
     try:
         return msgspec.json.decode(line, type=Header)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 

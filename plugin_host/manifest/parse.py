@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, TypeVar
 
 from ..config import CAPABILITIES, KIB, MIB, Settings, did_you_mean, show
 from ..errors import ManifestError
+from . import schema
+from .bounded import TooLong, bounded
 from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
@@ -23,6 +25,8 @@ from .table import BadKey, read_table
 
 #: The longest manifest, in bytes.
 MAX_MANIFEST: Final = 256 * KIB
+#: Seconds of processor time to read one in; what is not meant to last takes milliseconds.
+MOST_TIME: Final = 2.0
 
 #: The time tomllib takes for a dotted key grows with the square of its parts, up to minutes.
 _ENDLESS_KEY: Final = re.compile(
@@ -118,8 +122,15 @@ def parse_manifest(path: Path, *, stem: str, text: bytes | None) -> Manifest:
     :param text: TOML in UTF-8, or None if there is no manifest.
     :raises ManifestError: naming file, dotted key, value and what is allowed.
     """
+    if text is not None and b"config_schema" in text:
+        schema.prepare()
     try:
-        return _build(read_table(Document, _parse_toml(text), ""), stem)
+        # A schema's references to references can ask for the same check two to their number.
+        with bounded(MOST_TIME):
+            return _build(read_table(Document, _parse_toml(text), ""), stem)
+    except TooLong:
+        reason = f"the manifest takes more than {MOST_TIME:g} s to check"
+        raise ManifestError(path, reason, "make it, or its config_schema, simpler") from None
     except BadKey as bad:
         raise ManifestError(path, bad.reason, bad.remedy) from bad.__cause__
     except RecursionError:

@@ -57,14 +57,12 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def decode(content: bytes) -> Document:
     """Read a signature file.
 
-    :raises ValueError: it is none, of one line.
+    :raises ValueError: it is none; one line says why.
     """
     try:
         return msgspec.json.decode(content, type=Document)
     except RecursionError as exc:
         raise ValueError("JSON is nested too deeply") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise ValueError(str(exc)) from exc
 
 
 def message(candidate: Candidate, name: str) -> bytes:

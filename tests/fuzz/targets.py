@@ -14,14 +14,15 @@ from plugin_host.abi.edits import MAX_EDITS, EditsDecoder
 from plugin_host.errors import BadResult, ManifestError, SignatureError
 from plugin_host.files.private import write_whole
 from plugin_host.folder.scan import Candidate
+from plugin_host.host.switch import Switch
 from plugin_host.machine.control import Control
 from plugin_host.machine.controlfile import ControlFile
 from plugin_host.machine.datadir import DataDir
-from plugin_host.machine.fleet import fleet
+from plugin_host.machine.fleet import Beacon, fleet
 from plugin_host.machine.versionfile import parse as parse_version
 from plugin_host.machine.versionfile import parts_of
 from plugin_host.manifest import parse_manifest
-from plugin_host.message import HeaderEdit, edited_headers
+from plugin_host.message import HeaderEdit, apply_to_environ, edited_headers
 from plugin_host.trust import keyring, signature
 from plugin_host.wasm.binary import BinaryError, custom_sections, read_module
 
@@ -57,8 +58,11 @@ def request_edits(data: bytes) -> None:
         return
     assert len(edits.headers) + len(edits.g) <= MAX_EDITS
     _headers_are_safe(edits.headers)
-    for text in (edits.path, edits.query, edits.method):
-        assert text is None or not set("\r\n\0") & set(text)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "", "RAW_URI": "/"}
+    apply_to_environ(environ, edits)
+    for key in ("REQUEST_METHOD", "QUERY_STRING", "RAW_URI"):  # a path is decoded, and free
+        assert environ[key].isascii()
+        assert not set("\r\n\0 ") & set(environ[key])
     if edits.answer is not None:
         assert 100 <= edits.answer.status <= 599
         for name, value in edits.answer.headers:
@@ -114,7 +118,6 @@ def signature_file(data: bytes) -> None:
 @functools.cache
 def _data_dir() -> tuple[tempfile.TemporaryDirectory[str], DataDir]:
     folder = tempfile.TemporaryDirectory()
-    logging.getLogger("plugin_host").setLevel(logging.CRITICAL)  # every input is worth a line
     return folder, DataDir.open(Path(folder.name) / "data")
 
 
@@ -134,7 +137,20 @@ def control_file(data: bytes) -> None:
     """The file of decisions: a worker that cannot understand it goes on, and learns nothing."""
     file = ControlFile(_data_dir()[1])
     write_whole(file.path, [data])
-    assert isinstance(file.read(), Control)
+    logger = logging.getLogger("plugin_host")
+    logger.disabled = True  # every input is worth a line
+    try:
+        assert isinstance(file.read(), Control)
+    finally:
+        logger.disabled = False
+
+
+def switch_file(data: bytes) -> None:
+    """What workers that swap together agree on: whoever cannot understand it begins anew."""
+    datadir = _data_dir()[1]
+    switch = Switch(datadir, Beacon(datadir), "/plugins", 0.1)
+    write_whole(switch.path, [data])
+    switch._read()
 
 
 def beacon(data: bytes) -> None:
@@ -165,6 +181,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
         signature_file,
         key_file,
         control_file,
+        switch_file,
         beacon,
         kept_version,
     )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import socket
+import sys
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -438,6 +440,79 @@ def test_schema_that_cannot_be_used(reference: str, why: str) -> None:
     assert reason.startswith("config_schema cannot be used: ")
     assert why in reason
     assert remedy == "allowed: a JSON Schema (draft 2020-12) that needs no other"
+
+
+#: Patterns that backtrack without end on some text, and ones that do not.
+ENDLESS = [
+    "^(a+)+$", "(a|a)*$", "(a|aa)+$", "(.*a){20}", "(x+x+)+y", "a*a*a*a*a*a*b", "(a?){30}a{30}",
+    "^[a-z]+(-[a-z]+)*$", "(?:(?:a|b)+c?)*d", "(?=(a+)+$)b", "(?>(a+)+$)", "(a*)*\\1$",
+    "(a|a|a|a)(a|a|a|a)" * 10,
+]  # fmt: skip
+QUICK = [
+    "", "^[a-z]+$", "^(red|green|blue)$", "^#[0-9a-f]{6}$", "^\\d{4}-\\d\\d-\\d\\d$", "[^@]+@[^@]+",
+    "^https://[^/]+/.*$", "(?:ab)*c", "^[a-z]+(?:-[a-z]+)*+$", "(?>a+)b", "^.{1,60}$", "(\\d+)-\\1",
+    "^(?:\\d{3}-)*\\d$", "(?i)a|b", "(?:a|b)?c", "^(a)?(?(1)b|c)$",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["pattern", "patternProperties"])
+@pytest.mark.parametrize("pattern", ENDLESS)
+def test_pattern_that_could_take_for_ever(pattern: str, key: str) -> None:
+    """A pattern that backtracks without end on some text is refused, before it is tried."""
+    value = f"'{pattern}'" if key == "pattern" else f"{{ '{pattern}' = {{}} }}"
+    text = f"config.a = '{'a' * 60}!'\n[config_schema.properties.a]\n{key} = {value}"
+    reason, remedy = refusal(text)
+    assert reason.startswith(f"config_schema.properties.a.{key} is ")
+    assert remedy.startswith("allowed: a pattern that ends soon on every text")
+
+
+@pytest.mark.parametrize("pattern", QUICK)
+def test_pattern_that_is_quick(pattern: str) -> None:
+    """Usual patterns are taken, and mean what they mean."""
+    text = "config.a = '{}'\n[config_schema.properties.a]\npattern = '{}'"
+    fits = next(word for word in WORDS if re.search(pattern, word))
+    assert parse(text.format(fits, pattern)).config == {"a": fits}
+    for word in WORDS:
+        if not re.search(pattern, word):
+            assert refusal(text.format(word, pattern))[0] == f"config.a is {word!r}"
+
+
+WORDS = [
+    "red",
+    "a-b",
+    "2024-01-02",
+    "#00ff7f",
+    "x@y",
+    "https://a/b",
+    "abc",
+    "12-12",
+    "7",
+    "?",
+    "ab",
+]
+
+
+def test_pattern_that_is_none() -> None:
+    """What is no regular expression is refused with the key."""
+    reason, remedy = refusal("config_schema.patternProperties.'a(' = {}")
+    assert reason == "config_schema.patternProperties is 'a('"
+    assert remedy.startswith("allowed: a regular expression: missing )")
+
+
+def test_schema_that_doubles_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """References to references, whose checks grow with the power of two, come to an end."""
+    monkeypatch.setattr("plugin_host.manifest.parse.MOST_TIME", 0.05)
+    steps = "".join(
+        f"d{i}.allOf = [{{ '$ref' = '#/$defs/d{i + 1}' }}, {{ '$ref' = '#/$defs/d{i + 1}' }}]\n"
+        for i in range(40)
+    )
+    text = f"[config_schema]\n'$ref' = '#/$defs/d0'\n[config_schema.'$defs']\n{steps}d40 = {{}}\n"
+    before = sys.getprofile()
+    assert refusal(text) == (
+        "the manifest takes more than 0.05 s to check",
+        "make it, or its config_schema, simpler",
+    )
+    assert sys.getprofile() is before
 
 
 def test_schema_fetches_nothing() -> None:
