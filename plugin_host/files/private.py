@@ -38,7 +38,9 @@ def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT, owner: Owner =
     """
     fd = os.open(path, flags | _SAFE, 0o600)
     try:
-        if owner is not None and os.fstat(fd).st_uid != owner[0]:
+        status = os.fstat(fd)
+        # Not a file of root's to which somebody who may write here has made a second name.
+        if owner is not None and status.st_uid != owner[0] and status.st_nlink == 1:
             os.fchown(fd, *owner)
     except BaseException:
         os.close(fd)

@@ -160,7 +160,7 @@ def _private(path: Path, owner: Owner) -> os.stat_result:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
             if owner is not None:
-                os.chown(path, *owner)
+                os.chown(path, *owner, follow_symlinks=False)  # the owner may have replaced it
         status = os.lstat(path)
     except OSError as error:
         raise unusable(path, "made", error) from error

@@ -152,6 +152,18 @@ def test_roots_help_belongs_to_the_server(data: DataDir) -> None:
     assert owners == dict.fromkeys(everything, (1234, 1235))
 
 
+@needs_root
+def test_root_gives_nothing_of_its_own_away(data: DataDir, tmp_path: Path) -> None:
+    """A second name of root's file, planted where root is to help, does not change its owner."""
+    os.chown(data.path, 1234, 1235)
+    precious = tmp_path / "precious"
+    precious.write_text("root's")
+    os.link(precious, data.path / "control.lock")
+    with DataDir.open(data.path).lock("control"):
+        pass
+    assert precious.stat().st_uid == 0
+
+
 @needs_fork
 def test_a_lock_keeps_others_out(data: DataDir) -> None:
     """While a lock is held nobody else gets it; afterwards, and under another name, they do."""
