@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -125,24 +124,54 @@ def _run(data: bytes) -> tuple[bytes, int]:
         raise Unavailable("only POSIX systems limit a process's time")
     if not os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         raise Unavailable(f"sys.executable is {sys.executable!r}, no Python interpreter")
-    # The original class, in an operating-system thread: gevent's needs the hub.
-    popen = osthread.original("subprocess", "Popen")
+    in_read, in_write = os.pipe()
+    out_read, out_write = os.pipe()
     try:
-        process = popen(
-            [sys.executable, "-I", "-S", compile_child.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        pid = _start(in_read, out_write)
     except OSError as exc:
+        os.close(in_write)
+        os.close(out_read)
         raise Unavailable(f"no process can be started: {exc.strerror}") from exc
-    with process:
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
-                process.stdin.write(data)
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            return process.stdout.read(), process.wait()
-        except BaseException:
-            process.kill()
-            raise
+    finally:
+        os.close(in_read)
+        os.close(out_write)
+    try:
+        with open(out_read, "rb", buffering=0) as output:
+            # It may end before it has read all: its status says why.
+            with contextlib.suppress(BrokenPipeError), open(in_write, "wb", buffering=0) as given:
+                left = memoryview(data)
+                while left:
+                    left = left[given.write(left) :]
+            return output.read(), _status(pid)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _status(pid)
+        raise
+
+
+def _start(stdin: int, stdout: int) -> int:
+    """Start the process that compiles, and return its id.
+
+    Not through `subprocess`, which under gevent needs the hub, and there is none in a real thread.
+    """
+    executable = sys.executable
+    pid: int = osthread.original("os", "posix_spawn")(
+        executable,
+        [executable, "-I", "-S", compile_child.__file__],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+    )
+    return pid
+
+
+def _status(pid: int) -> int:
+    """Wait for a process; minus the signal that ended it, or its exit status, 0 if that is lost."""
+    try:
+        return os.waitstatus_to_exitcode(osthread.original("os", "waitpid")(pid, 0)[1])
+    except ChildProcessError:
+        return 0
