@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..config import Settings
 from ..config.outbound import Outbound
 from ..errors import DeadlineExceeded
+from ..state import Store
 from ..wasm.instance import HostFunction, Instance
 from .guest_log import GuestLog
 
@@ -31,12 +32,15 @@ class Services:
     :param log: where its messages go.
     :param outbound: where it may send requests.
     :param max_body: the most bytes of such a request, and of a response's body.
+    :param store: where the app's plugins keep state; None where there is no app, or none is to be
+        touched.
     """
 
     plugin: str
     log: GuestLog
     outbound: Outbound = field(default_factory=Outbound)
     max_body: int = 0
+    store: Store | None = None
 
     @classmethod
     def of(cls, plugin: str, settings: Settings) -> Services:

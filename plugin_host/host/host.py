@@ -21,6 +21,7 @@ from ..machine.control import describe
 from ..machine.depot import open_depot
 from ..wasm.runtime import rest
 from . import status
+from .appservices import AppServices
 from .lineup import Lineup
 from .plugin import Plugin
 from .probation import Probations
@@ -51,7 +52,7 @@ class Host:
 
     :param on_change: called after each swap of the snapshot, with the changes.
     :raises ConfigError: the folder is missing (and is not to be created) or is not a folder; or
-        trusted keys cannot be used.
+        trusted keys cannot be used; or a package that the configuration calls for is missing.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Host:
         self.snapshot = Snapshot()
         #: What is shared with the other workers of the machine; None if there is no place for it.
         self.depot = open_depot(settings) if settings.enabled else None
+        #: What plugins' host functions may use of this app.
+        self.services = AppServices(settings)
         self._on_change = on_change
         self._scanner = FolderScanner(
             settings.dir,
@@ -73,7 +76,7 @@ class Host:
             files=PluginFolder.of(settings),
         )
         self._lock = osthread.allocate_lock()  # guards all that follows, and reconciling
-        self._lineup = Lineup(settings, self.depot)
+        self._lineup = Lineup(settings, self.depot, self.services.of)
         self._serving: dict[str, Plugin] = {}  # by stem: what the snapshot was made of
         self._awaited: set[str] = set()  # stems of which what was decided is not yet followed
         self._followed = 0  # the generation that is followed in full
@@ -121,6 +124,7 @@ class Host:
         self._watcher.stop()
         if self.depot is not None:
             self.depot.beacon.close()
+        self.services.close()
 
     def reconcile(self, *, initial: bool = False) -> float | None:
         """Load what changed in the folder or was decided, and swap the snapshot, once.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .. import trust
+from ..abi.services import Services
 from ..config import Settings
 from ..errors import PluginHostError, PluginLoadError
 from ..folder.scan import Candidate, Scan
@@ -41,11 +43,18 @@ class Lineup:
     Used by one thread at a time: the host's lock guards it.
 
     :param depot: what the machine's workers share, if there is a place for it.
+    :param services: makes what the host functions of a plugin of that name may use.
     """
 
-    def __init__(self, settings: Settings, depot: Depot | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        depot: Depot | None,
+        services: Callable[[str, Settings], Services],
+    ) -> None:
         self._settings = settings
         self._depot = depot
+        self._services = services
         #: What operators decided; the host keeps it up to date.
         self.control = Control()
         #: What is to serve, by stem, and the new versions that are to serve a share.
@@ -182,7 +191,7 @@ class Lineup:
     def _make(self, chosen: Candidate, background: bool) -> Plugin:
         try:
             cache = self._depot.cache if self._depot else None
-            plugin = load(chosen, self._settings, cache, background)
+            plugin = load(chosen, self._settings, cache, background, self._services)
         except PluginLoadError:
             raise
         except Exception as exc:
@@ -222,7 +231,7 @@ class Lineup:
         if old is None:
             why = "its rollout is under way"
             stable = kept(chosen, plugin.name, known.before, depot, why)
-            self.serving[stem] = load(stable, self._settings, depot.cache)
+            self.serving[stem] = load(stable, self._settings, depot.cache, services=self._services)
         self.canaries[stem] = Canary(plugin, rollout, until)
         return True
 
