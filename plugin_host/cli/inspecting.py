@@ -131,6 +131,8 @@ def _manifest(values: dict[str, Any]) -> Iterator[tuple[Cell, Cell]]:
         if key == "limits":
             yield "timeout", f"{value['timeout'] * 1000:g} ms"
             yield "memory", size(value["memory"])
+            yield "fuel", str(value["fuel"] or "not limited")
+            yield "isolation", value["isolation"]
         elif key == "match":
             yield from _rules(value)
         elif key == "needs":

@@ -204,7 +204,12 @@ class Report:
                 for rule in manifest.match.rules
             ],
             "needs": {hook: _words(need) for hook, need in needs.items() if hook in self.hooks},
-            "limits": {"timeout": limits.timeout, "memory": limits.memory},
+            "limits": {
+                "timeout": limits.timeout,
+                "memory": limits.memory,
+                "fuel": limits.fuel,
+                "isolation": limits.isolation,
+            },
             "capabilities": None if wanted is None else sorted(wanted),
             "on_failure": {hook: manifest.failure_policy(hook).word for hook in self.hooks},
             "oversize_body": manifest.oversize_body,

@@ -33,7 +33,7 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
         return error
     if instance.expired or _code(exc) == "interrupt":
         error = DeadlineExceeded(timeout)
-    elif _code(exc) == "out_of_fuel":
+    elif _is_out_of_fuel(exc, instance):
         error = GuestTrap(f"used up its fuel of {instance.fuel}", "out_of_fuel", frames)
     elif isinstance(exc, wasmtime.Trap):
         code = _code(exc)
@@ -41,6 +41,13 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     else:
         error = GuestTrap(_first_line(exc), "instantiate")
     return error
+
+
+def _is_out_of_fuel(exc: BaseException, instance: Instance) -> bool:
+    code = _code(exc)  # which older wasmtime-py do not know
+    return code == "out_of_fuel" or (
+        code == "unknown" and instance.metered and not instance.fuel_left()
+    )
 
 
 def _code(exc: BaseException) -> str:

@@ -16,7 +16,7 @@ from benchmarks import inprocess, peers, works  # noqa: E402
 from benchmarks.measure import Case, Plan, Skipped, figures, measure  # noqa: E402
 
 #: Cold starts and servers are left to the real run.
-SMOKE = ("call", "w1", "w2", "w3", "fresh-instance", "record", "flask")
+SMOKE = ("call", "w1", "w2", "w3", "fresh-instance", "isolation", "record", "flask")
 
 
 @pytest.mark.parametrize("name", SMOKE)

@@ -234,7 +234,12 @@ def test_inspect_tells_all(folder: Path, run: Run) -> None:
                 "hooks": ["on_request"],
                 "match": [{"paths": ["/a/*"], "methods": ["POST"], "endpoints": None}],
                 "needs": {"on_request": ["path", "header:x-user", "body"]},
-                "limits": {"timeout": 0.02, "memory": 1 << 20},
+                "limits": {
+                    "timeout": 0.02,
+                    "memory": 1 << 20,
+                    "fuel": None,
+                    "isolation": "shared",
+                },
                 "capabilities": ["clock", "log"],
                 "on_failure": {"on_request": "fail"},
                 "oversize_body": "omit",

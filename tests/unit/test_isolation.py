@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -505,3 +506,32 @@ def test_guests_of_assemblyscript_can_be_put_back(name: str) -> None:
     assert rewritten is not None
     assert read_module(rewritten).export(KEEP) is not None
     engine(False).validate(rewritten, PATH)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_forgets_too() -> None:
+    """An instance that was used before a fork is put back in the child, and in the parent."""
+    calls = Calls(maker(remembering(*MEMORIES["memory"])))
+    expected = [calls() for _ in range(3)]
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(0 if [calls() for _ in range(3)] == expected else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert ([calls() for _ in range(3)], calls.made) == (expected, 1)
+
+
+def test_recorded_calls_find_what_calls_in_service_would(make_app: MakeApp, folder: Path) -> None:
+    """A plugin's own tests meet the isolation that it has, also where instances are made anew."""
+    anew = counting("ask").replace("(module", "(module (table $t 1 funcref)", 1)
+    anew = anew.replace("(i32.store8", "(table.set $t (i32.const 0) (ref.null func)) (i32.store8")
+    recorded = '[[selftest]]\nhook = "ask"\npayload = 0\nexpect.answer = 1\n' * 2
+    for name, text in (("kept", counting("ask")), ("anew", anew)):
+        (folder / f"{name}.wat").write_text(text)
+        (folder / f"{name}.toml").write_text(f'isolation = "request"\n{recorded}')
+    app, plugins = make_app()
+    plugins.hookspec("ask", combine="collect")
+    with app.app_context():
+        assert [plugins.call("ask", 0) for _ in range(2)] == [[1, 1], [1, 1]]

@@ -177,6 +177,9 @@ class Recorder(Guest):
         self.given.append(data)
         return None
 
+    def is_worn(self) -> bool:
+        return False
+
 
 def given(tmp_path: Path, manifest: str) -> list[bytes]:
     """What the hooks of recorded calls get."""
