@@ -363,7 +363,7 @@ def test_a_read_only_cache_serves(
     with permissions_count():
         assert square(compiled.compile(engine(False), wasm, PATH)) == 144
         assert square(compiled.compile(engine(False), module(1), PATH)) == 144
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
     assert compiled.stats().hits == 1
     directory.chmod(0o700)
 
