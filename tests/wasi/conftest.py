@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from guests import MakeApp
 
 SOURCES: Final = Path(__file__).parent / "guests"
 
@@ -71,6 +73,18 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return done[language]
 
     return built
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory for all sites, so that each guest is compiled once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def make_site(make_app: MakeApp, data_dir: Path) -> MakeApp:
+    """Make an app as `make_app` does, with compiled guests kept, and without a probation."""
+    return functools.partial(make_app, DATA_DIR=str(data_dir), PROBATION_FAILURES=0)
 
 
 @pytest.fixture(

@@ -22,9 +22,9 @@ Call = Callable[[str, Any], Any]
 
 
 @pytest.fixture
-def call(language: str, make_app: MakeApp) -> Call:
+def call(language: str, make_site: MakeApp) -> Call:
     """Call the guest's business hooks ``wait`` and ``leave``."""
-    app, plugins = make_app(TIMEOUT=5.0)
+    app, plugins = make_site(TIMEOUT=5.0)
     plugins.hookspec("wait", combine="first")
     plugins.hookspec("leave", combine="first")
 
@@ -36,11 +36,11 @@ def call(language: str, make_app: MakeApp) -> Call:
 
 
 def test_a_hook_uses_clock_chance_and_log(
-    language: str, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    language: str, make_site: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Time and random bytes are the host's, and what is printed goes to the plugin's log."""
     caplog.set_level("INFO", "plugin_host.plugin")
-    app, _ = make_app()
+    app, _ = make_site()
     app.add_url_rule("/", view_func=lambda: request.headers["x-guest"])
     before = int(time.time())
     answers = [app.test_client().get("/").text.split() for _ in range(2)]
@@ -81,11 +81,11 @@ def test_a_guest_that_exits_fails_its_call_only(call: Call) -> None:
 
 @pytest.mark.go
 def test_go_collects_its_garbage(
-    folder: Path, build: Callable[[str], Path], make_app: MakeApp
+    folder: Path, build: Callable[[str], Path], make_site: MakeApp
 ) -> None:
     """A guest with a collector of its own stays within the default limit of memory."""
     (folder / "go.wasm").write_bytes(build("go").read_bytes())
-    app, plugins = make_app(TIMEOUT=5.0)
+    app, plugins = make_site(TIMEOUT=5.0)
     plugins.hookspec("litter", combine="collect")
     with app.app_context():
         answers = [plugins.call("litter", None) for _ in range(5)]
