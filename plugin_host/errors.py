@@ -120,6 +120,10 @@ class HookError(PluginHostError):
         return who + self.message
 
 
+def _where(frames: tuple[str, ...]) -> str:
+    return f" (in {' < '.join(frames)})" if frames else ""
+
+
 class GuestTrap(HookError):
     """The guest trapped.
 
@@ -131,15 +135,19 @@ class GuestTrap(HookError):
     def __init__(self, message: str, code: str = "", frames: tuple[str, ...] = ()) -> None:
         self.code = code
         self.frames = frames
-        super().__init__(message + (f" (in {' < '.join(frames)})" if frames else ""))
+        super().__init__(message + _where(frames))
 
 
 class DeadlineExceeded(HookError):
-    """The guest missed its deadline, in seconds."""
+    """The guest missed its deadline, in seconds.
 
-    def __init__(self, timeout: float) -> None:
+    :param frames: the guest's functions at that moment, innermost first.
+    """
+
+    def __init__(self, timeout: float, frames: tuple[str, ...] = ()) -> None:
         self.timeout = timeout
-        super().__init__(f"missed its deadline of {timeout * 1000:g} ms")
+        self.frames = frames
+        super().__init__(f"missed its deadline of {timeout * 1000:g} ms{_where(frames)}")
 
 
 class BadResult(HookError):

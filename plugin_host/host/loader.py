@@ -31,6 +31,7 @@ from ..manifest import Manifest, effective_limits, parse_manifest
 from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..wasm.cache import CompileCache
 from ..wasm.caps import refusal
+from ..wasm.debuginfo import without_large_debuginfo
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
 from .making import Maker
@@ -89,7 +90,8 @@ def load(
         given,
     )
     limits = effective_limits(manifest, settings)
-    make = Maker(path, wasm, info, hooks, manifest, limits, functions, settings, cache, background)
+    code = without_large_debuginfo(wasm)
+    make = Maker(path, code, info, hooks, manifest, limits, functions, settings, cache, background)
     try:
         trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
         tests = SelfTests(candidate, manifest, hooks, make, settings)

@@ -29,6 +29,10 @@ from .deadline import Watchdog
 
 logger = logging.getLogger("plugin_host")
 
+# Traps name source lines where a module has them. wasmtime reads this when an engine is made, and
+# refuses modules that were compiled under the other setting: processes that compile inherit it.
+os.environ.setdefault("WASMTIME_BACKTRACE_DETAILS", "1")
+
 _T = TypeVar("_T")
 
 #: The WebAssembly proposals a guest may use, by wasmtime's option name; everything that is not
@@ -201,7 +205,6 @@ def fingerprint(metered: bool) -> str:
 
     Code that was compiled under one fingerprint is not loaded under another.
     """
-    # wasmtime reads this variable itself, and refuses modules compiled under its other setting.
     details = os.environ.get("WASMTIME_BACKTRACE_DETAILS", "")
     return f"{sorted(settings().items())} {details}" + " fuel" * metered
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import islice
+
 import wasmtime
 
 from ..errors import DeadlineExceeded, GuestTrap, HookError
@@ -9,6 +13,14 @@ from .instance import Instance
 
 #: Frames kept of a guest's backtrace, and characters of one function's name.
 MAX_FRAMES, MAX_NAME = 20, 120
+
+# What a backtrace looks like in the text of an error, the only place where source lines are:
+#     0:     0x9c - guess
+#                     at /src/shop/price.c:7:7
+#               - ask                                   (into which guess was inlined)
+#                     at /src/shop/price.c:11:10
+_FRAME = re.compile(r" *(\d+: +0x[0-9a-f]+| {8,}) - (?:[^!]*!)?(.*)")
+_PLACE = re.compile(r" {8,}at (?:.*[/\\])?([^/\\]+:\d+):\d+")
 
 
 def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseException:
@@ -20,7 +32,7 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     """
     pending, instance.pending = instance.pending, None
     if isinstance(pending, DeadlineExceeded):  # host functions do not know the call's timeout
-        return DeadlineExceeded(timeout)
+        return DeadlineExceeded(timeout, _frames(exc))
     if isinstance(pending, HookError) or (
         pending is not None and not isinstance(pending, Exception)
     ):
@@ -32,7 +44,7 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
         error.__cause__ = pending
         return error
     if instance.expired or _code(exc) == "interrupt":
-        error = DeadlineExceeded(timeout)
+        error = DeadlineExceeded(timeout, frames)
     elif _is_out_of_fuel(exc, instance):
         error = GuestTrap(f"used up its fuel of {instance.fuel}", "out_of_fuel", frames)
     elif isinstance(exc, wasmtime.Trap):
@@ -61,14 +73,42 @@ def _code(exc: BaseException) -> str:
 
 
 def _frames(exc: BaseException) -> tuple[str, ...]:
-    if not isinstance(exc, wasmtime.Trap):
-        return ()
-    return tuple(_name(frame) for frame in exc.frames[:MAX_FRAMES])
+    """Return the guest's functions, innermost first, with their source lines if they are known."""
+    names = [f.func_name for f in exc.frames] if isinstance(exc, wasmtime.Trap) else []
+    frames: list[str] = []
+    for name, place in islice(_backtrace(str(exc), iter(names)), MAX_FRAMES):
+        frames.append(_printable(name) + (f" at {_printable(place)}" if place else ""))
+    return tuple(frames)
 
 
-def _name(frame: wasmtime.Frame) -> str:
-    name = frame.func_name or f"function[{frame.func_index}]"
-    return "".join(c if c.isprintable() else "?" for c in name[:MAX_NAME])
+def _backtrace(text: str, names: Iterator[str | None]) -> Iterator[tuple[str, str]]:
+    """Yield function and place of each frame in an error's text, inlined ones as frames.
+
+    :param names: of the functions in the module: the text demangles also what is not mangled, and
+        calls a function ``f`` "float".
+    """
+    found: list[list[str]] = []
+    for line in text.partition("\n\n")[0].splitlines():
+        if place := _PLACE.fullmatch(line):
+            if found:
+                found[-1][1] = place[1]
+        elif frame := _FRAME.fullmatch(line):
+            if frame[1].strip() and found:
+                yield from _named(found, next(names, None))
+                found = []
+            found.append([frame[2], ""])
+    yield from _named(found, next(names, None))
+
+
+def _named(found: list[list[str]], name: str | None) -> Iterator[tuple[str, str]]:
+    """Yield what was inlined into a function, and then the function by its own name."""
+    if found and name and not name.startswith(("_Z", "_R")):
+        found[-1][0] = name
+    yield from ((name, place) for name, place in found)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_NAME])
 
 
 def _first_line(exc: BaseException) -> str:

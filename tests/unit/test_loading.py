@@ -134,7 +134,7 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[PluginLoadError], str]] = {
     "a start function that loops": (
         {"bad.wat": guests.module(HOOK, extra="(func $s (loop (br 0))) (start $s)")},
         InitError,
-        r"missed its deadline of 50 ms; .*PLUGIN_HOST_INIT_TIMEOUT",
+        r"missed its deadline of 50 ms \(in .*PLUGIN_HOST_INIT_TIMEOUT",
     ),
     "an init that traps": (
         {"bad.wat": guests.module({**HOOK, "ph_init": guests.TRAP})},

@@ -95,8 +95,8 @@ def test_an_exported_selftest_that_loops(check: Check) -> None:
     """`ph_selftest` has the deadline of loading."""
     error = refused(check, selftest(guests.SPIN), INIT_TIMEOUT=0.05)
     assert str(error) == (
-        "p.wat: ph_selftest missed its deadline of 50 ms; make it quicker, or raise"
-        " PLUGIN_HOST_INIT_TIMEOUT"
+        "p.wat: ph_selftest missed its deadline of 50 ms (in ph_selftest); make it quicker, or"
+        " raise PLUGIN_HOST_INIT_TIMEOUT"
     )
 
 
@@ -574,7 +574,7 @@ def test_a_recorded_call_that_loops(check: Check) -> None:
     error = refused(
         check, guests.module({"ask": guests.SPIN}), 'selftest.hook = "ask"', INIT_TIMEOUT=0.05
     )
-    assert error.reason == "selftest[0] of ask missed its deadline of 50 ms"
+    assert error.reason == "selftest[0] of ask missed its deadline of 50 ms (in ask)"
 
 
 def test_a_config_that_the_plugin_refuses(check: Check) -> None:
