@@ -19,6 +19,7 @@ from benchmarks import (
     ours,
     peers,
     reload_report,
+    state,
     throughput,
 )
 from benchmarks.measure import BATCH_NS, Plan
@@ -30,6 +31,7 @@ US, MS = 1e3, 1e6
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "reload": reload_report.main,
     "hammer": hammer.main,
+    "state": state.main,
 }
 
 
@@ -79,7 +81,8 @@ def parser() -> argparse.ArgumentParser:
         " take turns in small batches; figures are medians, ratios are taken pair by pair. A peer"
         " whose package is missing is skipped and named: pip install -e '.[bench]' gets them all.",
         epilog="Figures are worth comparing within one run only. docs/benchmarks.md explains them."
-        " Commands of their own: python -m benchmarks reload, python -m benchmarks hammer.",
+        " Commands of their own: python -m benchmarks reload, python -m benchmarks hammer,"
+        " python -m benchmarks state.",
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=f"what to run (all): {names}")
     made.add_argument("--list", action="store_true", help="list the benchmarks and stop")

@@ -121,7 +121,7 @@ def _redis(parts: SplitResult, options: dict[str, str]) -> StateUrl:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if parts.scheme == "unix":
         path, db = Path(unquote(parts.path)), options.pop("db", "0")
-        if not path.is_absolute() or path == Path("/"):
+        if parts.hostname or not path.is_absolute() or path == Path("/"):
             raise _Wrong("does not have the absolute path of a socket after 'unix://'")
     else:
         path, db = Path(), parts.path.strip("/") or "0"

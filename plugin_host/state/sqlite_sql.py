@@ -4,7 +4,7 @@ Each operation on one key is one statement that decides and writes, so no lock i
 runs (docs/rationale.md, "Why is each operation on state one statement?"). Triggers keep two sums:
 
 * ``spaces``: keys and bytes of each namespace, for quotas;
-* ``runs``: the sorted keys of a namespace cut into runs of at most 256, with how many each has. A
+* ``runs``: the sorted keys of a namespace cut into runs of at most 512, with how many each has. A
   prefix is counted by adding up whole runs and looking at keys only at its two ends.
 
 Expired rows are in both until they are swept; counts take them off by the index of what expires.
@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from .backend import after
+
 #: "ph" and a format; a file of another one is not touched.
 APPLICATION: Final = 0x70680001
-_RUN: Final = 256
+_RUN: Final = 512
+_BEYOND: Final = f"x'{after(b'').hex()}'"  # more than any key
 
 SCHEMA: Final = (
     """CREATE TABLE entries(
@@ -39,7 +42,8 @@ SCHEMA: Final = (
         UPDATE runs SET keys = keys + 1 WHERE space = NEW.space AND first =
             (SELECT max(first) FROM runs WHERE space = NEW.space AND first <= NEW.key);
     END""",
-    """CREATE TRIGGER entry_updated AFTER UPDATE OF value ON entries BEGIN
+    """CREATE TRIGGER entry_updated AFTER UPDATE OF value ON entries
+        WHEN length(NEW.value) <> length(OLD.value) BEGIN
         UPDATE spaces SET bytes = bytes + length(NEW.value) - length(OLD.value)
             WHERE space = NEW.space;
     END""",
@@ -77,16 +81,19 @@ _REPLACE: Final = (
     " ON CONFLICT(space, key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
 )
 
-_COUNT: Final = """(SELECT CASE WHEN a < z
-    THEN (SELECT count(*) FROM entries WHERE space = ?1 AND key >= ?8 AND key < a)
-        + (SELECT sum(keys) FROM runs WHERE space = ?1 AND first >= a AND first < z)
-        + (SELECT count(*) FROM entries WHERE space = ?1 AND key >= z AND key < ?9)
-    ELSE (SELECT count(*) FROM entries WHERE space = ?1 AND key >= ?8 AND key < ?9) END
+# Within one run, the keys are counted; over several, the runs are added up, and what they have
+# before and beyond the bounds is taken off: mostly little, as few prefixes have most keys.
+_COUNT: Final = f"""(SELECT CASE WHEN a IS NULL THEN 0 WHEN a = z
+    THEN (SELECT count(*) FROM entries WHERE space = ?1 AND key >= ?8 AND key < ?9)
+    ELSE (SELECT sum(keys) FROM runs WHERE space = ?1 AND first >= a AND first <= z)
+        - (SELECT count(*) FROM entries WHERE space = ?1 AND key >= a AND key < ?8)
+        - (SELECT count(*) FROM entries WHERE space = ?1 AND key >= ?9 AND key <
+            ifnull((SELECT min(first) FROM runs WHERE space = ?1 AND first > z), {_BEYOND})) END
     - (SELECT count(*) FROM entries INDEXED BY expiry
         WHERE space = ?1 AND expires <= ?3 AND key >= ?8 AND key < ?9)
     FROM (SELECT
-        (SELECT min(first) FROM runs WHERE space = ?1 AND first >= ?8) AS a,
-        (SELECT max(first) FROM runs WHERE space = ?1 AND first <= ?9) AS z))"""
+        (SELECT max(first) FROM runs WHERE space = ?1 AND first <= ?8) AS a,
+        (SELECT max(first) FROM runs WHERE space = ?1 AND first < ?9) AS z))"""
 
 GET: Final = f"SELECT value FROM entries WHERE space = ?1 AND key = ?2 AND {_ALIVE}"
 
@@ -116,7 +123,9 @@ DELETE_IF_SAME: Final = f"{DELETE} AND value = ?4"
 
 HAS_ROOM: Final = f"SELECT {_ROOM.format(value='?7')}"
 COUNT: Final = f"SELECT {_COUNT}"
-ADMITTED: Final = f"SELECT ({GET}), {_COUNT}"
+ADMITTED: Final = (
+    f"SELECT value, CASE WHEN value IS NULL THEN {_COUNT} END FROM (SELECT ({GET}) AS value)"
+)
 SUMS: Final = "SELECT keys, bytes FROM spaces WHERE space = ?"
 SPACES: Final = "SELECT space FROM spaces"
 NAMES: Final = """SELECT space FROM spaces WHERE keys >

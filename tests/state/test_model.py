@@ -101,12 +101,12 @@ class Machine(RuleBasedStateMachine):
             lambda: self.put_in_model(items, self.due(ttl)),
         )
 
-    @rule(start=st.integers(0, 900), number=st.integers(1, 400), ttl=ttls)
+    @rule(start=st.integers(0, 600), number=st.integers(1, 700), ttl=ttls)
     def put_many(self, start: int, number: int, ttl: float | None) -> None:
         items = {b"many/%04d" % n: b"" for n in range(start, start + number)}
         self.put(items, ttl)
 
-    @rule(start=st.integers(0, 900), number=st.integers(1, 400))
+    @rule(start=st.integers(0, 600), number=st.integers(1, 700))
     def delete_many(self, start: int, number: int) -> None:
         gone = [b"many/%04d" % n for n in range(start, start + number)]
         self.delete(gone)

@@ -81,7 +81,7 @@ def test_by_default_in_the_data_directory() -> None:
         ("sqlite://x.db", "three slashes"),
         ("sqlite:///", "three slashes"),
         ("sqlite:///x?synchronous=off", "'synchronous' that is not normal or full"),
-        ("sqlite:///x?sync=full", "unknown option 'sync', did you mean 'synchronous'?"),
+        ("sqlite:///x?sync=full", "unknown option 'sync', there are synchronous"),
         ("redis:///1", "names no host"),
         ("redis://h:port", "is not a URL"),
         ("redis://h:99999", "is not a URL"),
