@@ -17,6 +17,7 @@ from guests import MakeApp
 
 from plugin_host.abi import wasi
 from plugin_host.abi.services import Services
+from plugin_host.abi.wasi_signatures import SIGNATURES
 from plugin_host.config import Settings
 from plugin_host.errors import DeadlineExceeded, GuestTrap
 from plugin_host.wasm.engine import engine, wat_to_wasm
@@ -31,14 +32,14 @@ EOF = 65_536  # the first byte behind the guest's memory
 
 def imported(name: str) -> str:
     """The import of a function of WASI, by its own name."""
-    params = " ".join(KINDS[letter] for letter in wasi.SIGNATURES[name])
+    params = " ".join(KINDS[letter] for letter in SIGNATURES[name])
     result = "" if name == "proc_exit" else "(result i32)"
     return f'(import "{wasi.MODULE}" "{name}" (func ${name} (param {params}) {result}))'
 
 
 def calling(name: str, *arguments: int) -> str:
     """A call with constant arguments; leaves the error number, or nothing."""
-    pairs = zip(wasi.SIGNATURES[name], arguments, strict=True)
+    pairs = zip(SIGNATURES[name], arguments, strict=True)
     constants = " ".join(f"({KINDS[letter]}.const {value})" for letter, value in pairs)
     return f"(call ${name} {constants})"
 
@@ -108,12 +109,12 @@ def test_all_of_preview_1_is_there_with_its_types() -> None:
     raw = engine(True).raw
     linker = wasmtime.Linker(raw)
     linker.define_wasi()
-    text = f"(module {' '.join(map(imported, wasi.SIGNATURES))})"
+    text = f"(module {' '.join(map(imported, SIGNATURES))})"
     linker.instantiate(wasmtime.Store(raw), wasmtime.Module(raw, wasmtime.wat2wasm(text)))
     offered = [
         f.name for group in wasi.groups(Services.of("all", DEFAULTS)) for f in group.functions
     ]
-    assert (sorted(offered), len(offered)) == (sorted(wasi.SIGNATURES), 46)
+    assert (sorted(offered), len(offered)) == (sorted(SIGNATURES), 46)
 
 
 def test_each_capability_has_its_functions() -> None:
