@@ -70,7 +70,8 @@ class Hygiene:
             status = os.stat(place)
             # Where others may add files but not replace ours, as in /tmp, a folder of ours is safe.
             sticky = bool(status.st_mode & stat.S_ISVTX) and not _is_below(place, root)
-            if problem := _problem(status, trusted, sticky):
+            problem = _problem(status, trusted, sticky)
+            if problem and not _is_read_only(place):
                 self._found(path, place, problem)
 
     def _found(self, path: Path, place: str, problem: str) -> None:
@@ -116,6 +117,14 @@ def _is_private_group(uid: int, gid: int) -> bool:
     except (ImportError, KeyError):  # a user or group without a name
         return False
     return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+
+
+def _is_read_only(place: str) -> bool:
+    """Whether it lies on a file system that nobody can write to from here.
+
+    Volumes of Kubernetes are such, of mode 0777.
+    """
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def _is_below(path: str, folder: str) -> bool:

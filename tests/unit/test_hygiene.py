@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,6 +168,24 @@ def test_a_folder_given_to_a_deploy_user_is_fine(site: Path) -> None:
     assert read(site) == b"content"
     os.chown(site.parent, NOBODY, NOBODY)
     with pytest.raises(PluginFileError, match=f"which belongs to user {NOBODY}"):
+        read(site)
+
+
+def test_a_read_only_file_system_is_fine(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is mounted read-only, as volumes of Kubernetes are, nobody can write to."""
+    site.chmod(0o777)
+    mounted = {str(site)}
+    statvfs = os.statvfs
+
+    def look(place: str) -> object:
+        found = statvfs(place)
+        flags = found.f_flag | (os.ST_RDONLY if place in mounted else 0)
+        return SimpleNamespace(f_flag=flags)
+
+    monkeypatch.setattr(os, "statvfs", look)
+    assert read(site) == b"content"
+    mounted.clear()
+    with pytest.raises(PluginFileError, match="mode 0777"):
         read(site)
 
 
