@@ -246,9 +246,8 @@ class Host:
         if changed or now - self._published >= interval:
             self._published = now
             self.depot.beacon.publish(self.status())
-        if changed:
-            keep = {plugin.digest for plugin in self._serving.values()}
-            self.depot.versions.prune({*keep, *self._lineup.control.pins.values()})
+        serving = {plugin.digest for plugin in self._serving.values()}
+        self.depot.tidy(set(self._lineup.names.values()), serving, changed)
 
     def status(self) -> dict[str, Any]:
         """Return what serves in this process and what does not, JSON-able; times are Unix times."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import Any
 
 import guests
@@ -262,3 +262,37 @@ def test_compiled_code_is_shared_by_hosts(make_app: MakeApp, folder: Path) -> No
     assert second.depot is not None
     stats = [host.depot.cache.stats() for host in (first, second) if host.depot]
     assert [(s.hits, s.misses) for s in stats] == [(0, 1), (1, 0)]
+
+
+def test_versions_of_a_plugin_that_is_long_gone_are_forgotten(
+    make_app: MakeApp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Served for long, it is remembered for a month after its file went, and no longer."""
+    put(folder / "v.wat", version("1"))
+    put(folder / "other.wat", guests.adding("x-other", "1"))
+    site = Running(make_app)
+    depot = site.host.depot
+    assert depot is not None
+    site.served()
+    until(lambda: depot.versions.history("v"))
+    later = [0]
+    monkeypatch.setattr(depot.versions, "_clock_ns", lambda: time_ns() + later[0] * 86400 * 10**9)
+
+    def days_pass(number: int) -> None:
+        later[0] += number
+        put(folder / "other.wat", guests.adding("x-other", str(later[0])))
+        until(
+            lambda: (
+                depot.versions.history("other")[0].stored_at
+                > (time_ns() / 1e9) + later[0] * 86400 - 3600
+            )
+        )
+
+    days_pass(60)
+    (folder / "v.wat").unlink()
+    until(lambda: site.served() is None)
+    days_pass(29)
+    assert depot.versions.history("v")
+    days_pass(2)
+    until(lambda: not depot.versions.history("v"))
+    assert depot.versions.history("other")
