@@ -13,6 +13,9 @@ import guests
 import pytest
 from server import PATIENCE, Answer, Site, is_running
 
+from plugin_host.machine.datadir import DataDir
+from plugin_host.machine.fleet import fleet
+
 #: The kinds of workers, and whether the master loads the app.
 kinds = pytest.mark.parametrize(
     "kind", ["sync", "gthread", pytest.param("gevent", marks=pytest.mark.gevent)]
@@ -68,6 +71,11 @@ def worker_arguments(kind: str, preload: bool = False, *more: str) -> list[str]:
     """gunicorn's command line for workers of that kind."""
     threads = ["--threads", "4"] if kind == "gthread" else []
     return ["--worker-class", kind, *threads, *(["--preload"] if preload else []), *more]
+
+
+def shown(tmp_path: Path) -> set[int]:
+    """The workers that the fleet of a server in that folder shows."""
+    return {state.pid for state in fleet(DataDir.open(tmp_path / "data"))}
 
 
 class Load:

@@ -1,4 +1,4 @@
-"""A real gunicorn on a free loopback port, and clients that reach all of its workers."""
+"""Real servers on a free loopback port, gunicorn first, and clients that reach all workers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """A running gunicorn."""
+    """A running server."""
 
     port: int
     #: The plugins folder.
@@ -51,7 +51,7 @@ class Site:
 
     @property
     def master(self) -> int:
-        """The process id of gunicorn's master."""
+        """The process id of what was started: gunicorn's master."""
         return self.process.pid
 
     def get(self, path: str = "/", method: str = "GET", body: bytes | None = None) -> Answer:
@@ -67,6 +67,14 @@ class Site:
             return Answer(response.status, found, response.read())
         finally:
             connection.close()
+
+    def answers(self) -> bool:
+        """Whether somebody listens and answers."""
+        try:
+            self.get("/status")
+        except OSError:
+            return False
+        return True
 
     def many(self, path: str = "/", count: int = 4 * WORKERS) -> list[Answer]:
         """Ask several times at once."""
@@ -121,7 +129,8 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -136,9 +145,22 @@ def serve(
 
     :param settings: of the app, as environment variables.
     """
-    folder, log = tmp_path / "plugins", tmp_path / "gunicorn.log"
+    port = free_port()
+    # Its script: a gunicorn that was started by `python -m` cannot start its successor (USR2).
+    script = Path(sysconfig.get_path("scripts"), "gunicorn")
+    command = [sys.executable, str(script), application, "--workers", str(WORKERS)]
+    command += ["--bind", f"127.0.0.1:{port}", *arguments]
+    with running(tmp_path, command, port, chdir, **settings) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def running(
+    tmp_path: Path, command: list[str], port: int, chdir: Path = HERE, **settings: str
+) -> Iterator[Site]:
+    """Run a server of any kind that listens to that port, and end it by its own process id."""
+    folder, log = tmp_path / "plugins", tmp_path / "server.log"
     folder.mkdir(exist_ok=True)
-    port = _free_port()
     environment = os.environ | {
         "FLASK_PLUGIN_HOST_DIR": str(folder),
         "FLASK_PLUGIN_HOST_DATA_DIR": str(tmp_path / "data"),
@@ -148,12 +170,9 @@ def serve(
         "HOME": str(tmp_path),  # newer gunicorns keep a control socket there
         **settings,
     }
-    # Its script: a gunicorn that was started by `python -m` cannot start its successor (USR2).
-    script = Path(sysconfig.get_path("scripts"), "gunicorn")
-    command = [sys.executable, str(script), application, "--workers", str(WORKERS)]
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [*command, "--bind", f"127.0.0.1:{port}", *arguments],
+            command,
             cwd=chdir,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -176,9 +195,7 @@ def serve(
 def _wait_until_up(site: Site) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and site.process.poll() is None:
-        try:
-            site.get("/status")
+        if site.answers():
             return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail(f"gunicorn does not answer; its log:\n{site.log.read_text()}")
+        time.sleep(0.05)
+    pytest.fail(f"the server does not answer; its log:\n{site.log.read_text()}")

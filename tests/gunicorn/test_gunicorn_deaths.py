@@ -15,11 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load import CLIENTS, Load, deploy, kinds, preloads, says, start_with, worker_arguments
+from load import (
+    CLIENTS,
+    Load,
+    deploy,
+    kinds,
+    preloads,
+    says,
+    shown,
+    start_with,
+    worker_arguments,
+)
 from server import PATIENCE, serve
-
-from plugin_host.machine.datadir import DataDir
-from plugin_host.machine.fleet import fleet
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,7 +84,7 @@ def test_worker_killed_for_its_silence_is_replaced(tmp_path: Path, kind: str, pa
             deploy(site, 3)
             since = load.wait_until_followed(3)
             site.until(lambda: not _beacons(tmp_path, *before - site.workers()), "its beacon goes")
-            site.until(lambda: _shown(tmp_path) == site.workers(), "its heir has one")
+            site.until(lambda: shown(tmp_path) == site.workers(), "its heir has one")
             load.wait_for(30)
     assert "WORKER TIMEOUT" in site.log.read_text()
     assert ("was sent SIGKILL" in site.log.read_text()) is (path == "/stuck")
@@ -89,11 +96,6 @@ def test_worker_killed_for_its_silence_is_replaced(tmp_path: Path, kind: str, pa
 
 def _beacons(tmp_path: Path, *pids: int) -> list[Path]:
     return [path for pid in pids for path in (tmp_path / "data" / "workers").glob(f"{pid}-*")]
-
-
-def _shown(tmp_path: Path) -> set[int]:
-    """The workers that the fleet shows."""
-    return {state.pid for state in fleet(DataDir.open(tmp_path / "data"))}
 
 
 @pytest.mark.parametrize("kind", ["gthread", pytest.param("gevent", marks=pytest.mark.gevent)])
@@ -108,7 +110,7 @@ def test_worker_killed_during_a_switch_holds_nobody(tmp_path: Path, kind: str, w
     with serve(tmp_path, "gunicorn_site:app", *arguments, **settings) as site:
         deploy(site, 1)
         workers = site.everywhere(says(1), workers=3).keys()
-        site.until(lambda: _shown(tmp_path) == workers, "all are in the fleet")
+        site.until(lambda: shown(tmp_path) == workers, "all are in the fleet")
         late = min(workers)
         os.kill(late, signal.SIGSTOP)
         deploy(site, 2)
@@ -119,7 +121,7 @@ def test_worker_killed_during_a_switch_holds_nobody(tmp_path: Path, kind: str, w
         else:
             os.kill(late, signal.SIGKILL)
         after = site.everywhere(says(2), workers=3).keys()
-        site.until(lambda: _shown(tmp_path) == after, "the fleet is as it is")
+        site.until(lambda: shown(tmp_path) == after, "the fleet is as it is")
     assert len(workers & after) == 2
     assert "without waiting any longer" not in site.log.read_text()
 

@@ -15,21 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from load import Load, deploy, kinds, preloads, says, start_with, worker_arguments
+from load import Load, deploy, kinds, preloads, says, shown, start_with, worker_arguments
 from server import PATIENCE, WORKERS, Site, is_running, serve
-
-from plugin_host.machine.datadir import DataDir
-from plugin_host.machine.fleet import fleet
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="asks /proc for the workers"),
 ]
-
-
-def shown(tmp_path: Path) -> set[int]:
-    """The workers that the fleet shows."""
-    return {state.pid for state in fleet(DataDir.open(tmp_path / "data"))}
 
 
 @kinds

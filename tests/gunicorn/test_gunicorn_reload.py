@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import guests
 import pytest
+from load import Load, deploy, worker_arguments
 from server import Answer, Site, serve
 
 KINDS = [
@@ -24,9 +24,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def site(kind: str, preload: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site under one kind of worker; each test deploys a plugin of its own."""
-    arguments = ["--worker-class", kind, *(["--preload"] if preload else [])]
-    if kind == "gthread":
-        arguments += ["--threads", "2"]
+    arguments = worker_arguments(kind, preload)
     with serve(tmp_path_factory.mktemp("site"), "gunicorn_site:app", *arguments) as running:
         yield running
 
@@ -50,20 +48,6 @@ def refuses(name: str) -> Callable[[Answer], bool]:
         return name in plugins and plugins[name]["load_error"] is not None
 
     return found
-
-
-def versioned(version: str) -> str:
-    """A plugin that says its version on the way in, on ``g``, and on the way out, in a header."""
-    way_in = guests.edits(guests.edit(guests.SET_G, b"version", version.encode()))
-    way_out = guests.edits(guests.edit(guests.SET_HEADER, b"x-version", version.encode()))
-    at_in, at_out = 1024, 2048
-    return guests.module(
-        {
-            "on_request": f"(i64.const {guests.packed(at_in, len(way_in))})",
-            "on_response": f"(i64.const {guests.packed(at_out, len(way_out))})",
-        },
-        data=[(at_in, way_in), (at_out, way_out)],
-    )
 
 
 def test_all_workers_follow_an_added_an_edited_and_a_deleted_plugin(site: Site) -> None:
@@ -136,31 +120,17 @@ def _has(name: str) -> Callable[[Answer], bool]:
 
 def test_hammer_no_request_fails_or_sees_two_versions(site: Site) -> None:
     """Under a stream of replacements, good and bad, every request gets one version throughout."""
-    site.put("hammer.wat", versioned("0"))
+    deploy(site, 0)
     site.everywhere(says("x-version", "0"))
-    stop = threading.Event()
-    answers: list[Answer] = []
-
-    def ask() -> None:
-        while not stop.is_set():
-            answers.append(site.get())
-
-    clients = [threading.Thread(target=ask) for _ in range(3)]
-    for client in clients:
-        client.start()
-    try:
+    with Load(site) as load:
         for version in range(1, 9):
-            site.put("hammer.wat", b"not a module" if version % 3 == 0 else versioned(str(version)))
-            if version % 3:
+            if version % 3 == 0:
+                site.put("v.wat", b"not a module")
+            else:
+                deploy(site, version)
                 site.everywhere(says("x-version", str(version)))
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
-    (site.folder / "hammer.wat").unlink()
+    (site.folder / "v.wat").unlink()
     site.everywhere(says("x-version", None))
-    assert [answer for answer in answers if answer.status != 200] == []
-    mixed = [a for a in answers if a.json["version"] != a.headers.get("x-version")]
-    assert mixed == []
-    seen = {a.json["version"] for a in answers}
-    assert {"1", "8"} < seen <= {"0", "1", "2", "4", "5", "7", "8"}
+    assert load.broken == []
+    seen = {each.version for each in load.seen}
+    assert {1, 8} < seen <= {0, 1, 2, 4, 5, 7, 8}
