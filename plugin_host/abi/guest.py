@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import BadResult, GuestError, GuestTrap, HookError
 from ..wasm.instance import UNLIMITED, Call, Instance
+from ..wasm.pages import seen
 from ..wasm.snapshot import Snapshot
 from .native import MAX_ERROR_MESSAGE, VERSION, unpack_result
 
@@ -43,8 +44,8 @@ class Wear:
     memory: int = 1 << 32
 
 
-#: Every so many calls a guest is looked at; at its first ones more often.
-_LOOK_EVERY = 16
+#: Seconds of use after which a guest is looked at: it has not touched much memory in less.
+LOOK_AFTER = 0.001
 
 
 class Guest:
@@ -96,8 +97,8 @@ class Guest:
         #: Successful calls and the seconds they took, waiting included; the host counts here
         #: because a guest is used by one thread at a time.
         self.calls, self.seconds = 0, 0.0
-        #: The number of calls after which `is_worn` is to be asked.
-        self.due = 1
+        #: How many `seconds` there must be before `is_worn` is to be asked.
+        self.due = 0.0
         initialize = _optional(instance, "_initialize")
         if initialize:
             initialize(0, start, timeout)
@@ -141,11 +142,9 @@ class Guest:
 
     def is_worn(self) -> bool:
         """Whether the guest, which has just been called, is not to be kept."""
-        wear, calls = self._wear, max(1, self.calls)
-        self.due = calls + min(calls, _LOOK_EVERY)
-        if wear.calls:
-            self.due = min(self.due, wear.calls)
-        return 0 < wear.calls <= calls or self.instance.memory_size() > wear.memory
+        wear = self._wear
+        self.due = 0.0 if wear.calls else self.seconds + LOOK_AFTER
+        return 0 < wear.calls <= max(1, self.calls) or self.instance.memory_size() > wear.memory
 
     def selftest(self, start: float, timeout: float) -> None:
         """Call `ph_selftest`; whatever comes of it, the guest must not be used again.
@@ -206,12 +205,13 @@ class RestoredGuest(Guest):
         instance.fuel = fuel
 
     def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
+        mark = seen.faults
         try:
             return Guest.call(self, hook, data, start, timeout)
         finally:  # a guest that is spent is not used again, and put back for nothing
             self._pointer, self._capacity = self._buffer
-            if not self._restore():
-                self._grown, self.due = True, 0  # a guest can ask how large its memory is
+            if not self._restore(mark):
+                self._grown, self.due = True, 0.0  # a guest can ask how large its memory is
 
     def is_worn(self) -> bool:
         return super().is_worn() or self._grown

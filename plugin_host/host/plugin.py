@@ -22,9 +22,6 @@ from .policies import Policy
 
 T = TypeVar("T")
 
-#: Seconds after which a call may have used much memory: its guest is looked at.
-_LONG = 0.001
-
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
 #: Log lines about failures of one plugin: per second, and at once.
 LINES, LINES_AT_ONCE = 1.0, 20.0
@@ -133,9 +130,8 @@ class Plugin:
             self._failed(guest, exc, hook, start)
             raise
         guest.calls += 1
-        took = monotonic() - start
-        guest.seconds += took
-        if (guest.calls >= guest.due or took > _LONG) and guest.is_worn():
+        guest.seconds = used = guest.seconds + monotonic() - start
+        if used >= guest.due and guest.is_worn():
             self._replace(guest)
         else:
             pool.idle.append(guest)

@@ -36,7 +36,7 @@ _MADV_DONTNEED, _MADV_NOHUGEPAGE = 4, 15
 
 
 class _Seen(osthread.original("_thread", "_local")):  # type: ignore[misc]
-    """The faults of the calling thread when it looked last which pages have been written."""
+    """The calling thread's faults when it looked last which pages of an instance were written."""
 
     faults: tuple[int, ...] | None = None
 

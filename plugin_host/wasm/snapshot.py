@@ -30,22 +30,28 @@ class Snapshot:
         self._instance = instance
         self._memory = memory = instance.view()
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory)) if memory else 0
+        #: Whether the system tells which pages have been written.
         self._tracks = bool(memory) and pages.is_known() and self._address % pages.PAGE == 0
-        if self._tracks:
-            self._content = self._disown()
-            self._written: tuple[tuple[int, int, memoryview], ...] = ()
-        else:
+        self._content = memory
+        self._written: tuple[tuple[int, int, memoryview], ...] = ()
+        try:
+            if self._tracks:
+                self._content = self._disown()
+        except OSError:  # not any more, since the process has become another user
+            self._tracks = False
+        if not self._tracks:
             self._content = memoryview(memory.tobytes())
             self._written = ((0, len(memory), self._content),)
 
-    def restore(self) -> bool:
+    def restore(self, mark: object) -> bool:
         """Put memory back, from the thread that has called the guest.
 
+        :param mark: `pages.seen.faults` of that thread before the call.
         :returns: False if memory has grown, which cannot be put back.
         """
         grown = False
         # Hooks make sure that there is a fault if memory has grown.
-        if not self._tracks or self._instance.written or seen.faults != faults():
+        if not self._tracks or self._instance.written or mark != faults():
             grown = self._instance.memory_size() != len(self._memory)
             self._look()
         memory = self._memory
@@ -57,8 +63,12 @@ class Snapshot:
         """Find out which pages have been written."""
         if not self._tracks:
             return
-        found = pages.runs(pages.own(self._address, len(self._memory)))
-        self._written = tuple((start, end, self._content[start:end]) for start, end in found)
+        try:
+            own = pages.own(self._address, len(self._memory))
+        except OSError:
+            self._tracks, own = False, b"\1" * (len(self._memory) // pages.PAGE)
+        content = self._content
+        self._written = tuple((start, end, content[start:end]) for start, end in pages.runs(own))
         self._instance.written, seen.faults = False, faults()
 
     def _disown(self) -> memoryview:

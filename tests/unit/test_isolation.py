@@ -8,6 +8,7 @@ import subprocess
 import threading
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from guests import HEAP, MakeApp, module, packed
@@ -192,7 +193,7 @@ class Calls:
             return guest.call(hook, data, monotonic(), 10.0)
         finally:
             guest.calls += 1
-            if guest.calls >= guest.due and guest.is_worn():
+            if guest.seconds >= guest.due and guest.is_worn():
                 self.guest = None
 
 
@@ -317,6 +318,43 @@ def test_what_another_thread_writes_is_put_back() -> None:
     thread.join(30)
     calls()
     assert guest.instance.read(250_000, 4) == bytes(4)
+
+
+@pytest.mark.skipif(not pages.is_known(), reason="there is only copying here")
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_process_that_may_not_look_any_more_copies(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """When a server has become another user, memory is put back all the same."""
+
+    def refuse(address: int, size: int) -> bytes:
+        raise PermissionError(13, "Permission denied", "/proc/self/pagemap")
+
+    calls = Calls(maker(remembering(*MEMORIES["memory"])))
+    found = [calls() for _ in range(before)]
+    monkeypatch.setattr(snapshot.pages, "own", refuse)
+    for _ in range(4):
+        pages.seen.faults = None  # as after a fault
+        found.append(calls())
+    assert (found, calls.made) == ([bytes(8)] * (before + 4), 1)
+
+
+@pytest.mark.skipif(not pages.is_known(), reason="there is only copying here")
+def test_calls_within_calls_are_put_back_each() -> None:
+    """Looking after an inner call takes nothing from looking after the outer one."""
+    outer, inner = (maker(remembering(*MEMORIES["memory"]))(monotonic(), 10.0) for _ in range(2))
+    real, found = Guest.call, []
+
+    def nested(*arguments: Any) -> bytes | None:
+        result = real(*arguments)
+        if arguments[0] is outer:
+            found.append(inner.call(HOOK, b"", monotonic(), 10.0))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Guest, "call", nested)
+        found += [outer.call(HOOK, b"", monotonic(), 10.0) for _ in range(3)]
+    assert found == [bytes(8)] * 6
 
 
 @pytest.mark.skipif(not pages.is_known(), reason="there is only copying here")
