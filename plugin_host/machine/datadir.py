@@ -61,10 +61,13 @@ class DataDir:
     def open(cls, path: Path) -> DataDir:
         """Check a data directory, after making what is missing; sweep what killed writers left.
 
+        What root makes belongs to the owner of the folder that it is made in: a master that
+        preloads the app is root, its workers are not.
+
         :raises DataDirError: it cannot be made, or others could write there.
         """
         path = path.absolute()
-        status = _private(path, None)
+        status = _private(path, _heir(path) if is_root() else None)
         helping = is_root() and status.st_uid != 0
         data = cls(path, (status.st_uid, status.st_gid) if helping else None)
         for folder in (path, *map(data.folder, FOLDERS)):
@@ -151,6 +154,15 @@ def unusable(path: Path, done: str, error: OSError) -> DataDirError:
         "let the user that the server runs as write there, with space left, or set"
         " PLUGIN_HOST_DATA_DIR to a folder where it can",
     )
+
+
+def _heir(path: Path) -> Owner:
+    """Return who owns the nearest folder above that is there."""
+    for folder in path.parents:
+        with suppress(OSError):
+            status = os.stat(folder)
+            return status.st_uid, status.st_gid
+    return None
 
 
 def _private(path: Path, owner: Owner) -> os.stat_result:
