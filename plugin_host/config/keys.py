@@ -133,6 +133,18 @@ def seconds(suffix: str, default: float, low: float, high: float, description: s
     return Key(suffix, default, f"seconds from {low:g} to {high:g}", description, parse)
 
 
+def factor(suffix: str, default: float, high: float, description: str) -> Key:
+    """Return a key that is a factor above 1, or 0 for off."""
+
+    def parse(value: Any) -> float:
+        number = _parse_number(value)
+        if number and not 1 < number <= high:
+            raise Rejected
+        return number
+
+    return Key(suffix, default, f"a factor above 1, up to {high:g}, or 0", description, parse)
+
+
 def count(suffix: str, default: int, low: int, high: int, unit: str, description: str) -> Key:
     """Return a key that is an integer in a range."""
 

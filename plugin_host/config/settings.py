@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from ..errors import ConfigError
 from .grants import CAPABILITIES, DEFAULT_GRANTS, Grants, parse_grants
 from .isolation import ISOLATION, Isolation
-from .keys import PREFIX, Key, choice, count, flag, parse_data_dir, parse_folder, seconds
+from .keys import PREFIX, Key, choice, count, factor, flag, parse_data_dir, parse_folder, seconds
 from .outbound import HTTP, HTTP_PRIVATE, Network, Outbound, Rules
 from .stateurl import STATE, StateUrl, located
 from .text import did_you_mean
@@ -70,6 +70,12 @@ KEYS: Final = (
     ),
     count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
     seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
+    factor(
+        "PROBATION_SLOWDOWN",
+        5.0,
+        1000,
+        "Processor time of a call on probation, times the version before it; 0 is off.",
+    ),
     count(
         "BREAKER_FAILURES",
         10,
@@ -147,6 +153,7 @@ class Settings:
     probation_failures: int
     probation_calls: int
     probation_seconds: float
+    probation_slowdown: float
     breaker_failures: int
     breaker_window: float
     breaker_open_seconds: float

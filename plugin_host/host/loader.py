@@ -35,7 +35,7 @@ from ..wasm.debuginfo import without_large_debuginfo
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
 from .making import Maker
-from .plugin import ON_REQUEST, ON_RESPONSE, Plugin
+from .plugin import ON_REQUEST, ON_RESPONSE, Fresh, Plugin
 from .policies import policies
 from .selftest import SelfTests
 
@@ -98,7 +98,7 @@ def load(
         tests.run(exported=info.export(native.SELFTEST) is not None)
     finally:
         given.log.flush()
-    return Plugin(
+    return Fresh(
         path=path,
         digest=candidate.digest,
         manifest=manifest,

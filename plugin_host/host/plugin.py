@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, TypeGuard, TypeVar
 
 from .. import osthread
@@ -23,6 +23,8 @@ from .policies import Policy
 T = TypeVar("T")
 
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
+#: The calls of a version, in each process, whose processor time is measured: its first.
+MEASURED = 200
 #: Log lines about failures of one plugin: per second, and at once.
 LINES, LINES_AT_ONCE = 1.0, 20.0
 
@@ -36,6 +38,9 @@ class Counters:
     #: The errors that are the plugin's fault: traps, deadlines, malformed results.
     faults: int = 0
     seconds: float = 0.0
+    #: The calls whose processor time was measured, and that time in seconds.
+    measured: int = 0
+    cpu_seconds: float = 0.0
     last_error: str | None = None
     last_error_at: float | None = None
     #: guards the fields; a successful call counts on its own guest and needs no lock
@@ -150,6 +155,8 @@ class Plugin:
                 "errors": counters.errors,
                 "faults": counters.faults,
                 "seconds": counters.seconds + sum(guest.seconds for guest in self._guests),
+                "measured": counters.measured,
+                "cpu_seconds": counters.cpu_seconds,
                 "instances": len(self._guests),
                 "last_error": counters.last_error,
                 "last_error_at": counters.last_error_at,
@@ -199,6 +206,30 @@ class Plugin:
             self.__class__ = Guarded
         if self.on_fault is not None:
             self.on_fault()
+
+
+class Fresh(Plugin):
+    """A plugin of which the processor time of its first calls is measured, to compare versions.
+
+    Not the time that passes: that depends on what else the machine does, and a version must not
+    return to the one before it because more people came (docs/rationale.md, "Why is processor time
+    compared?").
+    """
+
+    def call(
+        self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
+    ) -> T | None:
+        """Call a hook, and measure it."""
+        began = thread_time()
+        try:
+            return Plugin.call(self, hook, data, timeout, decode)
+        finally:
+            took, counters = thread_time() - began, self.counters
+            with counters.lock:
+                counters.measured += 1
+                counters.cpu_seconds += took
+            if counters.measured >= MEASURED and self.__class__ is Fresh:
+                self.__class__ = Plugin  # type: ignore[assignment]
 
 
 class Guarded(Plugin):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,23 +19,66 @@ from .plugin import Plugin
 logger = logging.getLogger("plugin_host")
 
 
+#: Measured calls of each version below which their processor time is not compared, and seconds of
+#: it below which a difference between two calls' means matters to nobody.
+ENOUGH = 50
+NOTICEABLE = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a version's calls; processor time in seconds.
+
+    Calls that the breaker refused stand for faults that they spared.
+    """
+
+    calls: int = 0
+    faults: int = 0
+    measured: int = 0
+    cpu_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, totals: Mapping[str, Any]) -> Tally:
+        """Read one from what `Plugin.totals` returns, or another worker published of it."""
+        refused = (totals.get("breaker") or {}).get("refused", 0)
+        return cls(
+            totals.get("calls", 0) + refused,
+            totals.get("faults", 0) + refused,
+            totals.get("measured", 0),
+            totals.get("cpu_seconds", 0.0),
+        )
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.calls + other.calls,
+            self.faults + other.faults,
+            self.measured + other.measured,
+            self.cpu_seconds + other.cpu_seconds,
+        )
+
+    @property
+    def rate(self) -> float:
+        """The share of calls that failed."""
+        return self.faults / max(1, self.calls)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean processor time of a call; None: too few were measured."""
+        return self.cpu_seconds / self.measured if self.measured >= ENOUGH else None
+
+
 @dataclass(frozen=True, slots=True)
 class Probation:
     """A version that has just replaced another.
 
-    :param before: the version that it replaced, with its counts at that moment.
+    :param before: the version that it replaced.
+    :param then: what had become of that one's calls at that moment, in this process.
     """
 
     plugin: Plugin
     before: Plugin
-    rate_before: float
+    then: Tally
     started: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def of(cls, plugin: Plugin, before: Plugin) -> Probation:
-        """Begin the probation of ``plugin``."""
-        calls, faults = _judged(before.totals())
-        return cls(plugin, before, faults / max(1, calls))
 
     def verdict(self, settings: Settings, workers: Iterable[WorkerState], pid: int) -> str | None:
         """Judge by what all workers have seen.
@@ -45,27 +88,35 @@ class Probation:
             go on.
         """
         totals = self.plugin.totals()
-        calls, faults = _judged(totals)
-        for worker in workers:
-            if worker.pid == pid:
-                continue
-            for other in worker.status.get("plugins", ()):
-                if other.get("digest") == self.plugin.digest:
-                    more = _judged(other)
-                    calls, faults = calls + more[0], faults + more[1]
-        if faults >= settings.probation_failures and faults / max(1, calls) > self.rate_before:
+        now = sum(self._elsewhere(workers, pid), Tally.of(totals))
+        if now.faults >= settings.probation_failures > 0 and now.rate > self.then.rate:
             last = totals["last_error"] or "in other workers"
-            return f"{faults} of its first {calls} calls failed; the last error here: {last}"
+            return (
+                f"{now.faults} of its first {now.calls} calls failed; the last error here: {last}"
+            )
+        if slow := self._slower(now, settings.probation_slowdown):
+            return slow
         elapsed = time.monotonic() - self.started
-        if calls >= settings.probation_calls and elapsed >= settings.probation_seconds:
+        if now.calls >= settings.probation_calls and elapsed >= settings.probation_seconds:
             return ""
         return None
 
+    def _elsewhere(self, workers: Iterable[WorkerState], pid: int) -> Iterator[Tally]:
+        for worker in workers:
+            for other in worker.status.get("plugins", ()):
+                if worker.pid != pid and other.get("digest") == self.plugin.digest:
+                    yield Tally.of(other)
 
-def _judged(totals: Mapping[str, Any]) -> tuple[int, int]:
-    """Return calls and faults; calls that the breaker refused stand for faults that they spared."""
-    refused = (totals.get("breaker") or {}).get("refused", 0)
-    return totals.get("calls", 0) + refused, totals.get("faults", 0) + refused
+    def _slower(self, now: Tally, slowdown: float) -> str | None:
+        old, new = self.then.mean, now.mean
+        if not slowdown or old is None or new is None:
+            return None
+        if new <= old * slowdown or new - old < NOTICEABLE:
+            return None
+        return (
+            f"its first {now.measured} calls took {new * 1000:.1f} ms of processor time each,"
+            f" those of version {self.before.version} {old * 1000:.2g} ms"
+        )
 
 
 class Probations:
@@ -95,7 +146,7 @@ class Probations:
         for stem in list(self._open):
             if newest.get(stem) is not self._open[stem].plugin:
                 self._close(stem)
-        if self._settings.probation_failures == 0:
+        if not (self._settings.probation_failures or self._settings.probation_slowdown):
             return
         for stem, plugin in newest.items():
             old = before.get(stem)
@@ -103,7 +154,7 @@ class Probations:
                 continue
             if plugin.name in control.pins or old.digest in control.quarantined:
                 continue  # an operator's choice, or the way back
-            self._open[stem] = Probation.of(plugin, old)
+            self._open[stem] = Probation(plugin, old, Tally.of(old.totals()))
             plugin.on_fault = self._wake
 
     def judge(self) -> bool:

@@ -64,6 +64,8 @@ def _absent(name: str, state: str) -> dict[str, Any]:
         "errors": 0,
         "faults": 0,
         "seconds": 0.0,
+        "measured": 0,
+        "cpu_seconds": 0.0,
         "instances": 0,
         "last_error": None,
         "last_error_at": None,

@@ -14,7 +14,9 @@ from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
 from plugin_host.folder.notifier import is_available
+from plugin_host.host import probation
 from plugin_host.host.host import Host
+from plugin_host.host.plugin import MEASURED, Fresh, Plugin
 from plugin_host.machine.control import disable, enable, pin, request_reload, unpin
 
 PATIENCE = 20.0
@@ -169,10 +171,56 @@ def test_failures_that_are_no_faults_do_not_roll_back(make_app: MakeApp, folder:
     assert site.status()["digest"] == second
 
 
-def test_probation_can_be_turned_off(make_app: MakeApp, folder: Path) -> None:
-    """With 0 failures allowed to matter, a bad version stays until somebody acts."""
+def slow(number: str, rounds: int) -> str:
+    """A version that counts to a number first."""
+    result = guests.edits(guests.edit(guests.ADD_HEADER, b"x-version", number.encode()))
+    body = f"""(local $i i32)
+      (loop $again
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const {rounds}))))
+      (i64.const {guests.packed(guests.RESULT, len(result))})"""
+    return guests.module({"on_response": body}, data=[(guests.RESULT, result)])
+
+
+def test_a_version_that_is_much_slower_is_rolled_back(
+    make_app: MakeApp, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the processor time of first calls; one that is a little slower stays."""
     put(folder / "v.wat", version("1"))
-    site = Running(make_app, PROBATION_FAILURES=0)
+    site = Running(make_app, TIMEOUT=10, PROBATION_SECONDS=3600)
+    for _ in range(probation.ENOUGH):
+        site.served()
+    put(folder / "v.wat", slow("2", 1000))
+    until(lambda: site.served() == "2")
+    for _ in range(probation.ENOUGH):
+        assert site.served() == "2"
+    put(folder / "v.wat", slow("3", 10_000_000))
+    until(lambda: site.served() == "3")
+    until(lambda: site.served() == "2")
+    (line,) = [r.getMessage() for r in caplog.records if "rolled back" in r.getMessage()]
+    assert "ms of processor time each, those of version 0" in line
+
+
+def test_only_the_first_calls_are_measured(make_app: MakeApp, folder: Path) -> None:
+    """A version that has been measured is a plugin like any other."""
+    put(folder / "v.wat", version("1"))
+    site = Running(make_app)
+    (plugin,) = site.host.snapshot.plugins
+    for _ in range(MEASURED - 1):
+        site.served()
+    assert type(plugin) is Fresh
+    for _ in range(3):
+        site.served()
+    assert type(plugin) is Plugin
+    status = site.status()
+    assert (status["calls"], status["measured"]) == (MEASURED + 2, MEASURED)
+    assert 0 < status["cpu_seconds"]
+
+
+def test_probation_can_be_turned_off(make_app: MakeApp, folder: Path) -> None:
+    """With neither failures nor time mattering, a bad version stays until somebody acts."""
+    put(folder / "v.wat", version("1"))
+    site = Running(make_app, PROBATION_FAILURES=0, PROBATION_SLOWDOWN=0)
     site.served()
     put(folder / "v.wat", guests.module({"on_response": guests.TRAP}))
     until(lambda: site.served() is None)

@@ -56,6 +56,7 @@ def test_defaults() -> None:
         probation_failures=5,
         probation_calls=200,
         probation_seconds=30.0,
+        probation_slowdown=5.0,
         breaker_failures=10,
         breaker_window=10.0,
         breaker_open_seconds=1.0,
