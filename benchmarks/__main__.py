@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import (
     budgets,
     compiled,
+    deadline,
     flask_request,
     hammer,
     inprocess,
@@ -31,6 +32,7 @@ US, MS = 1e3, 1e6
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "reload": reload_report.main,
     "hammer": hammer.main,
+    "deadline": deadline.main,
     "state": state.main,
 }
 
@@ -82,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         " whose package is missing is skipped and named: pip install -e '.[bench]' gets them all.",
         epilog="Figures are worth comparing within one run only. docs/benchmarks.md explains them."
         " Commands of their own: python -m benchmarks reload, python -m benchmarks hammer,"
+        " python -m benchmarks deadline,"
         " python -m benchmarks state.",
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=f"what to run (all): {names}")

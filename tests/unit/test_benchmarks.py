@@ -41,6 +41,18 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert listed == [benchmark.name for benchmark in runner.BENCHMARKS]
 
 
+def test_deadlines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every deadline is measured by itself and beside the others, idle and beside busy threads."""
+    assert runner.main(["deadline", "--calls", "1"]) == 0
+    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(busy, beside, timeout) for _, busy, beside, timeout, *_ in table] == [
+        (busy, beside, timeout)
+        for busy in ("0", "2")
+        for beside in ("no", "yes")
+        for timeout in ("5 ms", "50 ms", "200 ms")
+    ]
+
+
 def test_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that there is not ends with status 2 and the names that there are."""
     assert runner.main(["w9"]) == 2
