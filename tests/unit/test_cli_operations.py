@@ -17,8 +17,11 @@ from flask.cli import ScriptInfo
 from guests import MakeApp
 
 from plugin_host.cli import cli, operating
+from plugin_host.cli.output import Styled
+from plugin_host.cli.status import _differing, _rows
 from plugin_host.host.host import Host
 from plugin_host.machine.control import Quarantine, quarantine
+from plugin_host.machine.fleet import WorkerState
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = {"reload", "disable", "enable", "pin", "unpin", "rollback", "release"}
@@ -458,3 +461,19 @@ def _keys(value: object) -> Iterator[str]:
         value = list(value.values())
     for child in value if isinstance(value, list) else ():
         yield from _keys(child)
+
+
+def test_a_breaker_that_is_not_closed_is_shown_by_worker() -> None:
+    """Workers in which a plugin is not called have a row of their own, and still agree."""
+    plugin = {"name": "price", "version": "1", "digest": "d" * 64, "state": "serving", "calls": 3}
+    states = {11: "closed", 12: "open", 13: "closed"}
+    workers = [
+        WorkerState(pid, 0.0, 0.0, {"plugins": [{**plugin, "breaker": {"state": state}}]})
+        for pid, state in states.items()
+    ]
+    rows = [row[3:6] for row in _rows(workers)]
+    assert rows == [
+        (Styled("serving", "green"), "11, 13", "6"),
+        (Styled("serving, open", "red"), "12", "3"),
+    ]
+    assert _differing(workers) == []
