@@ -58,13 +58,13 @@ class Ours:
         """Ten values."""
         return self.space.get_many(keys, deadline=time.monotonic() + 10)
 
-    def put(self, _: Any) -> None:
+    def put(self, value: bytes) -> None:
         """One value over another."""
-        self.space.put(b"p", b"v" * 100, deadline=time.monotonic() + 10)
+        self.space.put(b"p", value, deadline=time.monotonic() + 10)
 
-    def put_ttl(self, _: Any) -> None:
+    def put_ttl(self, value: bytes) -> None:
         """The same with a TTL."""
-        self.space.put(b"t", b"v" * 100, deadline=time.monotonic() + 10, ttl=60)
+        self.space.put(b"t", value, deadline=time.monotonic() + 10, ttl=60)
 
     def add(self, _: Any) -> object:
         """One more, below a ceiling."""
@@ -102,15 +102,15 @@ def _ten(size: int) -> list[Any]:
 
 def _fresh() -> Callable[[int], list[Any]]:
     numbers = iter(range(1 << 40))
-    return lambda size: [b"id/new%09d" % next(numbers) for _ in range(size)]
+    return lambda size: [b"id/new%093d" % next(numbers) for _ in range(size)]
 
 
 #: The name of a method of the candidates, a title, and what makes its inputs.
 WORKS: tuple[tuple[str, str, Callable[[], Callable[[int], list[Any]]]], ...] = (
     ("get", "get, 100 bytes", lambda: _nothing),
     ("get_ten", "get of ten keys at once", lambda: _ten),
-    ("put", "put, 100 bytes", lambda: _nothing),
-    ("put_ttl", "put with a TTL", lambda: _nothing),
+    ("put", "put, 100 bytes", _fresh),
+    ("put_ttl", "put with a TTL", _fresh),
     ("add", "add 1, with a ceiling", lambda: _nothing),
     ("admitted", f"put if fewer than {MANY}: in already", lambda: _nothing),
     ("refused", f"put if fewer than {MANY}: full", lambda: _nothing),

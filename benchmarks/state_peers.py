@@ -55,9 +55,9 @@ class PlainSqlite:
         by_key = dict(self._db.execute(statement, keys).fetchall())
         return [by_key.get(key) for key in keys]
 
-    def put(self, _: Any) -> object:
+    def put(self, value: bytes) -> object:
         """One value over another."""
-        return self._db.execute("INSERT OR REPLACE INTO t VALUES(?, ?)", (b"p", b"v" * 100))
+        return self._db.execute("INSERT OR REPLACE INTO t VALUES(?, ?)", (b"p", value))
 
     def add(self, _: Any) -> object:
         """One more, below a ceiling."""
@@ -127,13 +127,13 @@ class PlainRedis:
         """Ten values."""
         return self._client.mget(keys)
 
-    def put(self, _: Any) -> object:
+    def put(self, value: bytes) -> object:
         """One value over another."""
-        return self._client.set("p", b"v" * 100)
+        return self._client.set("p", value)
 
-    def put_ttl(self, _: Any) -> object:
+    def put_ttl(self, value: bytes) -> object:
         """The same with a TTL."""
-        return self._client.set("t", b"v" * 100, ex=60)
+        return self._client.set("t", value, ex=60)
 
     def add(self, _: Any) -> object:
         """One more; no ceiling."""

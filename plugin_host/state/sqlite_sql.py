@@ -95,12 +95,16 @@ _COUNT: Final = f"""(SELECT CASE WHEN a IS NULL THEN 0 WHEN a = z
         (SELECT max(first) FROM runs WHERE space = ?1 AND first <= ?8) AS a,
         (SELECT max(first) FROM runs WHERE space = ?1 AND first < ?9) AS z))"""
 
+# Whether fewer than 10 are within the bounds; where the whole namespace has fewer, nobody counts.
+_FEWER: Final = f"""(ifnull((SELECT keys FROM spaces WHERE space = ?1), 0) < ?10
+    OR {_COUNT} < ?10)"""
+
 GET: Final = f"SELECT value FROM entries WHERE space = ?1 AND key = ?2 AND {_ALIVE}"
 
 PUT: Final = f"INSERT INTO entries SELECT ?1, ?2, ?7, ?4 WHERE {_ROOM.format(value='?7')}{_REPLACE}"
 PUT_IF_ABSENT: Final = f"{PUT} WHERE NOT {_ALIVE}"
 PUT_IF_FEWER: Final = (
-    f"INSERT INTO entries SELECT ?1, ?2, ?7, ?4 WHERE {_COUNT} < ?10"
+    f"INSERT INTO entries SELECT ?1, ?2, ?7, ?4 WHERE {_FEWER}"
     f" AND {_ROOM.format(value='?7')}{_REPLACE} WHERE NOT {_ALIVE}"
 )
 #: 8 is what is expected.
@@ -124,7 +128,7 @@ DELETE_IF_SAME: Final = f"{DELETE} AND value = ?4"
 HAS_ROOM: Final = f"SELECT {_ROOM.format(value='?7')}"
 COUNT: Final = f"SELECT {_COUNT}"
 ADMITTED: Final = (
-    f"SELECT value, CASE WHEN value IS NULL THEN {_COUNT} END FROM (SELECT ({GET}) AS value)"
+    f"SELECT value, CASE WHEN value IS NULL THEN {_FEWER} END FROM (SELECT ({GET}) AS value)"
 )
 SUMS: Final = "SELECT keys, bytes FROM spaces WHERE space = ?"
 SPACES: Final = "SELECT space FROM spaces"

@@ -135,13 +135,13 @@ def add(db: Connection, this: Known, addition: Addition[N]) -> Sum[N]:
 def admit(db: Connection, this: Known, bounds: tuple[bytes, bytes, int]) -> Admission:
     """Put a key that is absent if fewer than so many are within the bounds."""
     # Most who come are in already, or too late: they read, and wait for nobody.
-    asked = (*this, *bounds[:2])
-    current, count = db.execute(sql.ADMITTED, asked).fetchone()
+    asked = (*this, *bounds)
+    current, fewer = db.execute(sql.ADMITTED, asked).fetchone()
     if current is not None:
         return Admission(Outcome.PRESENT, current)
-    if count >= bounds[2]:
+    if not fewer:
         return Admission(Outcome.FULL, None)
-    if db.execute(sql.PUT_IF_FEWER, (*this, *bounds)).rowcount:
+    if db.execute(sql.PUT_IF_FEWER, asked).rowcount:
         return Admission(Outcome.ADDED, this.value)
     raise NoRoom(this)
 
