@@ -124,17 +124,18 @@ def _run(data: bytes) -> tuple[bytes, int]:
         raise Unavailable("only POSIX systems limit a process's time")
     if not os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         raise Unavailable(f"sys.executable is {sys.executable!r}, no Python interpreter")
+    close = osthread.original("os", "close")  # gevent's waits for the hub, and we for the end
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
     try:
         pid = _start(in_read, out_write)
     except OSError as exc:
-        os.close(in_write)
-        os.close(out_read)
+        close(in_write)
+        close(out_read)
         raise Unavailable(f"no process can be started: {exc.strerror}") from exc
     finally:
-        os.close(in_read)
-        os.close(out_write)
+        close(in_read)
+        close(out_write)
     try:
         with open(out_read, "rb", buffering=0) as output:
             # It may end before it has read all: its status says why.
