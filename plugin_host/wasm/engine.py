@@ -7,6 +7,7 @@ with the parallel default (docs/rationale.md, "Why is compilation not parallel?"
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import logging
 import os
@@ -77,13 +78,10 @@ class Engine:
         self.fast, self.metered = fast, metered
         self.raw = wasmtime.Engine(_config(metered))
         self.watchdog = Watchdog(self.raw.increment_epoch, cadence=None if fast else TICK)
-        # wasmtime-py's own finaliser fails when it runs after its module has been torn down.
-        atexit.register(self._close)
-
-    def _close(self) -> None:
-        """Give the native engine back; what was made from it lives on."""
-        self.watchdog.rest()
-        self.raw.close()
+        # Never freed: a thread may be compiling with it while the process ends, and wasmtime-py's
+        # own finaliser fails when it runs after its module has been torn down.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.raw))
+        atexit.register(self.watchdog.rest)
 
     def compile(
         self, wasm: bytes, path: Path, budget: float = BUDGET, background: bool = False
