@@ -14,11 +14,10 @@ from typing import Annotated, Final
 import msgspec
 
 from ..files.private import read
+from . import audit
 from .control import Control, describe
 from .datadir import DataDir, DataDirError, unusable
 
-#: The log of every change: who, and what.
-audit_log = logging.getLogger("plugin_host.audit")
 _log = logging.getLogger("plugin_host")
 
 _FORMAT: Final = 1
@@ -81,7 +80,7 @@ class ControlFile:
                 raise unusable(self.path, "written", error) from error
             self._good, self._complaint = (None, new), None
         what = "; ".join(describe(old, new))
-        audit_log.info("%s: %s (generation %d)", _actor(by), what, new.generation)
+        audit.note(self._datadir, f"{what} (generation {new.generation})", by)
         return new
 
     def _load(self) -> Control:
@@ -125,17 +124,3 @@ def _encode(control: Control) -> bytes:
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _actor(by: str) -> str:
-    """Name the user behind this process, also through sudo, for the audit log."""
-    uid = os.getuid() if hasattr(os, "getuid") else -1
-    try:
-        import pwd
-
-        user = f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except (ImportError, KeyError):  # Windows; a container's user without a name
-        user = f"uid {uid}" if uid >= 0 else os.environ.get("USERNAME", "unknown user")
-    if uid == 0 and os.environ.get("SUDO_USER"):
-        user += f", sudo by {os.environ['SUDO_USER']!a}"
-    return f"{user}, pid {os.getpid()}" + (f", {by}" if by else "")

@@ -29,6 +29,8 @@ from ..files.private import (
 
 #: The folders of a data directory: compiled modules, good versions, and the workers' beacons.
 FOLDERS: Final = ("cache", "versions", "workers")
+LOG_SIZE: Final = 1 << 20
+"""Bytes after which a log begins anew; one more is kept."""
 LOCK_TIMEOUT: Final = 10.0
 """Seconds to wait for a lock, unless told otherwise; a holder writes one file."""
 
@@ -144,6 +146,20 @@ class DataDir:
         :raises OSError: and then nothing has changed.
         """
         write_whole(path, chunks, durable=durable, owner=self.owner)
+
+    def append(self, name: str, line: bytes, limit: int = LOG_SIZE) -> None:
+        """Add a line to a file; one of ``limit`` bytes is moved to ``<name>.1`` after that.
+
+        :raises OSError: it cannot be written; the same holds for DataDirError.
+        """
+        path = self.path / name
+        with self.lock(name):
+            fd = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, self.owner)
+            with open(fd, "ab", buffering=0) as file:
+                file.write(line)
+                full = os.fstat(fd).st_size >= limit
+            if full:
+                os.replace(path, path.with_name(f"{name}.1"))
 
 
 def unusable(path: Path, done: str, error: OSError) -> DataDirError:
