@@ -23,16 +23,17 @@ from benchmarks.state_peers import Peer, PlainRedis, PlainSqlite, RedisServer
 from plugin_host.config import StateUrl
 from plugin_host.state import Namespace, Quota, open_store
 
-#: Keys with the prefix that is counted: as many as a large sale has buyers.
-MANY = 100_000
+#: Keys with the prefix that is counted: as many as a large sale has buyers; and in a quick run.
+MANY, FEW = 100_000, 2_000
 REFERENCE = "sqlite:"
 
 
 class Ours:
     """A namespace of one of our backends, filled."""
 
-    def __init__(self, name: str, url: StateUrl) -> None:
+    def __init__(self, name: str, url: StateUrl, many: int) -> None:
         self.name = name
+        self._many = many
         self._store = open_store(url)
         self.space: Namespace = self._store.namespace("bench", Quota())
         self.fill()
@@ -40,7 +41,7 @@ class Ours:
     def fill(self) -> None:
         """Put what all candidates hold."""
         until = time.monotonic() + 600
-        for start in range(0, MANY, 1000):
+        for start in range(0, self._many, 1000):
             batch = [(b"id/%06d" % n, b"1") for n in range(start, start + 1000)]
             self.space.put_many(batch, deadline=until)
         self.space.put(b"k", b"v" * 100, deadline=until)
@@ -72,11 +73,11 @@ class Ours:
 
     def admitted(self, _: Any) -> object:
         """A buyer who is in already."""
-        return self._admit(b"id/000007", MANY)
+        return self._admit(b"id/000007", self._many)
 
     def refused(self, _: Any) -> object:
         """A buyer who is too late."""
-        return self._admit(b"id/x", MANY)
+        return self._admit(b"id/x", self._many)
 
     def admit(self, key: bytes) -> object:
         """A buyer who gets in."""
@@ -97,7 +98,7 @@ def _nothing(size: int) -> list[Any]:
 
 
 def _ten(size: int) -> list[Any]:
-    return [[b"id/%06d" % (n * 9973 % MANY) for n in range(i, i + 10)] for i in range(size)]
+    return [[b"id/%06d" % (n * 9973 % FEW) for n in range(i, i + 10)] for i in range(size)]
 
 
 def _fresh() -> Callable[[int], list[Any]]:
@@ -112,14 +113,14 @@ WORKS: tuple[tuple[str, str, Callable[[], Callable[[int], list[Any]]]], ...] = (
     ("put", "put, 100 bytes", _fresh),
     ("put_ttl", "put with a TTL", _fresh),
     ("add", "add 1, with a ceiling", lambda: _nothing),
-    ("admitted", f"put if fewer than {MANY}: in already", lambda: _nothing),
-    ("refused", f"put if fewer than {MANY}: full", lambda: _nothing),
+    ("admitted", "put if fewer than: in already", lambda: _nothing),
+    ("refused", "put if fewer than: full", lambda: _nothing),
     ("admit", "put if fewer than: gets in", _fresh),
-    ("count", f"count {MANY} keys of a prefix", lambda: _nothing),
+    ("count", "count all keys of a prefix", lambda: _nothing),
 )
 
 
-def candidates(folder: Path, stack: ExitStack) -> Iterator[Ours | Peer]:
+def candidates(folder: Path, stack: ExitStack, many: int) -> Iterator[Ours | Peer]:
     """Our backends, and plain calls, each with the same content."""
     urls = {
         "memory:": StateUrl("memory"),
@@ -128,14 +129,14 @@ def candidates(folder: Path, stack: ExitStack) -> Iterator[Ours | Peer]:
             "sqlite", folder / "full.sqlite3", options={"synchronous": "full"}
         ),
     }
-    made: list[Ours | Peer] = [Ours(name, url) for name, url in urls.items()]
-    made.append(PlainSqlite(folder / "plain.sqlite3", MANY))
+    made: list[Ours | Peer] = [Ours(name, url, many) for name, url in urls.items()]
+    made.append(PlainSqlite(folder / "plain.sqlite3", many))
     server = RedisServer.start(folder)
     if server is None:
         print("redis: skipped: redis-server or the package redis is missing", file=sys.stderr)
     else:
         stack.callback(server.close)
-        made += [Ours("redis:", server.url), PlainRedis(server.url, MANY)]
+        made += [Ours("redis:", server.url, many), PlainRedis(server.url, many)]
     for candidate in made:
         stack.callback(candidate.close)
         yield candidate
@@ -158,10 +159,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=20, metavar="N", help="rounds (20)")
     options = parser.parse_args(arguments)
     plan = Plan(2 if options.quick else options.runs, BATCH_NS // (10 if options.quick else 1))
+    many = FEW if options.quick else MANY
     where = environment()
-    print(f"{where['python']}, {where['system']}, {where['cpus']} CPUs\n")
+    print(
+        f"{many} keys of one prefix; {where['python']}, {where['system']}, {where['cpus']} CPUs\n"
+    )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        found = list(candidates(Path(folder), stack))
+        found = list(candidates(Path(folder), stack, many))
         for report in reports(found, plan):
             print(report.markdown(), flush=True)
         print(crowds(Path(folder), 1.0 if options.quick else 4.0))
