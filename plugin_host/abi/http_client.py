@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import osthread
 from ..config.outbound import DEFAULT_PORTS
-from ..sockets import Connection, TlsConnection, time_left
+from ..sockets import CHUNK, Connection, Tls, connect, time_left
 
 try:
     import h11
@@ -99,15 +99,8 @@ def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) 
     if not allowed:
         addresses = ", ".join(str(item[4][0]) for item in found)
         raise _Failed(DENIED, f"its address {addresses} is private; see PLUGIN_HOST_HTTP_PRIVATE")
-    failure = OSError()
-    for family, _, _, _, address in allowed:
-        try:
-            if request.scheme == "https":
-                return TlsConnection(family, address, deadline, tls_context(), request.host)
-            return Connection(family, address, deadline)
-        except OSError as exc:
-            failure = exc
-    raise failure
+    tls = Tls(tls_context(), request.host) if request.scheme == "https" else None
+    return connect(allowed, deadline, tls)
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[Any]:
@@ -146,13 +139,13 @@ def tls_context() -> ssl.SSLContext:
 def _exchange(connection: Connection, request: Request, max_body: int) -> Response:
     protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     head = h11.Request(method=request.method, target=request.target, headers=_headers(request))
-    connection.send(protocol.send(head) + protocol.send(h11.Data(request.body)))
+    connection.sendall(protocol.send(head) + protocol.send(h11.Data(request.body)))
     protocol.send(h11.EndOfMessage())
     answer, parts, size = None, [], 0
     while True:
         event = protocol.next_event()
         if event is h11.NEED_DATA:
-            protocol.receive_data(connection.receive())
+            protocol.receive_data(connection.recv(CHUNK))
         elif isinstance(event, h11.Response):
             answer = event
         elif isinstance(event, h11.Data):

@@ -6,6 +6,8 @@ the operating system makes it, and who came in vain has made it for the next one
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections import deque
 from typing import Any, Final
@@ -18,10 +20,10 @@ from redis.exceptions import TimeoutError as LateError
 from plugin_host import osthread
 from plugin_host.config import StateUrl
 from plugin_host.errors import StateUnavailable
+from plugin_host.sockets import Connection, Tls, connect
 
 from . import forking
 from .redis_scripts import Script
-from .redis_socket import DeadlineSocket, connect
 
 #: Seconds to connect, to authenticate and to select the database.
 CONNECT_TIMEOUT: Final = 5.0
@@ -46,10 +48,10 @@ class _Connection(redis.Connection):
     """The client's protocol on a socket of ours."""
 
     url: StateUrl
-    wire: DeadlineSocket
+    wire: Connection
 
     def _connect(self) -> Any:
-        self.wire = connect(self.url, time.monotonic() + CONNECT_TIMEOUT)
+        self.wire = _connect(self.url, time.monotonic() + CONNECT_TIMEOUT)
         return self.wire
 
     def _host_error(self) -> str:
@@ -199,3 +201,27 @@ class Wire:
 def _ask(connection: _Connection, command: tuple[Any, ...]) -> Any:
     connection.send_packed_command(connection.pack_command(*command), check_health=False)
     return connection.read_response(disable_decoding=True)
+
+
+def _connect(url: StateUrl, deadline: float) -> Connection:
+    """Connect to the server of a URL; looking its name up is not bounded.
+
+    :raises OSError: it cannot be reached, or its certificate is not trusted.
+    """
+    if url.scheme == "unix":
+        return Connection(socket.AF_UNIX, str(url.path), deadline)
+    resolve = osthread.original("socket", "getaddrinfo")
+    found = resolve(url.host, url.port, type=socket.SOCK_STREAM)
+    tls = Tls(_context(url), url.host) if url.scheme == "rediss" else None
+    return connect(found, deadline, tls)
+
+
+def _context(url: StateUrl) -> ssl.SSLContext:
+    options = url.options
+    context = ssl.create_default_context(cafile=options.get("ca_certs"))
+    if options.get("verify") == "no":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if "certfile" in options:
+        context.load_cert_chain(options["certfile"], options.get("keyfile"))
+    return context
