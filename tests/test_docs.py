@@ -109,13 +109,20 @@ def test_every_command_is_documented(name: str) -> None:
     """Each command has a row in operations.md and a section in cli.md that names its options."""
     rows = first_cells("docs/operations.md")
     assert any(row.startswith(f"flask plugins {name}") for row in rows)
+    command = cli.commands[name]
+    below = [*command.commands.values()] if isinstance(command, click.Group) else [command]
     options = {
         option
-        for parameter in cli.commands[name].params
+        for each in below
+        for parameter in each.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
     }
     assert {option for option in options if f"`{option}" not in PAGES["docs/cli.md"]} == set()
+    headings = {
+        f"## `flask plugins {name}" + f" {each.name}" * (each is not command) for each in below
+    }
+    assert {h for h in headings if h not in PAGES["docs/cli.md"]} == set()
 
 
 def test_every_error_is_documented() -> None:

@@ -12,6 +12,8 @@ import os
 import click
 
 from .checking import check
+from .data import data
+from .datawatch import watch_data
 from .decisions import disable, enable, pin, release, reload, rollback, unpin
 from .inspecting import inspect
 from .listing import list_plugins
@@ -49,5 +51,7 @@ for _signing in (keygen, sign, verify):
     cli.add_command(_signing)
 cli.add_command(show_status)
 cli.add_command(show_history)
+cli.add_command(data)
+data.add_command(watch_data)
 for _decision in (reload, disable, enable, pin, unpin, rollback, release):
     cli.add_command(_decision)

@@ -17,6 +17,7 @@ from ..host.operations import the_depot
 from ..machine.decision import Decision
 from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
+from ..state import Store
 from .configuration import find_configuration
 from .options import Failure
 from .output import NONE, Cell, Styled, safe, say, say_json, table
@@ -48,6 +49,22 @@ def find_host(ctx: click.Context) -> tuple[Host, Depot]:
         )
     with failing():
         return found.host, the_depot(found.host)
+
+
+def find_store(ctx: click.Context) -> tuple[Host, Store]:
+    """Return the app's host, and the store of what its plugins keep.
+
+    :raises Failure: there is no app, or its store is in each worker's own memory.
+    """
+    found = find_configuration(ctx)
+    if found.host is None:
+        raise Failure("there is no app, whose data this is about; name it with --app or FLASK_APP")
+    if found.settings.state.scheme == "memory":
+        raise Failure(
+            "PLUGIN_HOST_STATE is memory: each process has its own, which no other can see; use"
+            " sqlite:///… or redis://…"
+        )
+    return found.host, found.host.services.store
 
 
 @contextlib.contextmanager
