@@ -75,7 +75,7 @@ class FastInstance(Instance):
     )
 
     def __init__(self, linked: FastLinked, limits: Limits, start: float, timeout: float) -> None:
-        super().__init__(linked.engine)
+        super().__init__(linked)
         #: A call's deadline, and this thread's processor time at its begin or when the guest was
         #: first stopped by a tick; the former costs too much to be asked for before every call.
         self.seen: tuple[float, float] | None = None
@@ -181,7 +181,7 @@ class FastInstance(Instance):
             return raw[0]
 
         invoke.keep = item  # type: ignore[attr-defined]
-        return self.limited(invoke)
+        return self.apart(self.limited(invoke))
 
 
 class FastLinked(Linked):
@@ -190,7 +190,7 @@ class FastLinked(Linked):
     def __init__(
         self, engine: Engine, module: wasmtime.Module, functions: Sequence[HostFunction]
     ) -> None:
-        super().__init__(engine)
+        super().__init__(engine, functions)
         self._linker = wasmtime.Linker(engine.raw)
         # The callbacks must live as long as any store made from this linker: each instance keeps
         # this object.
@@ -219,7 +219,7 @@ class FastLinked(Linked):
 
 def _guarded(function: HostFunction) -> Callable[..., int | None]:
     """Wrap a host function so that no exception ever crosses into native code."""
-    raw, call, masks = api(), function.function, tuple(enumerate(function.masks()))
+    raw, call, masks = api(), function.safely(), tuple(enumerate(function.masks()))
 
     def callback(_env: int, caller: int, values: Any, _count: int) -> int | None:
         instance = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -13,6 +13,7 @@ import wasmtime
 
 from ..errors import GuestTrap
 from .deadline import GRACE, Watchdog
+from .detour import Detour, asking, is_needed
 from .engine import Engine
 
 
@@ -48,6 +49,7 @@ class HostFunction:
     :param params: and ``results``: value types, ``"i32"`` or ``"i64"``; at most one result.
     :param function: called with the `Instance` and the arguments as unsigned integers; returns
         the result or None. Any exception it raises ends the guest's call.
+    :param switches: whether it runs code of the app, which may switch greenlets.
     """
 
     module: str
@@ -55,6 +57,7 @@ class HostFunction:
     params: tuple[str, ...]
     results: tuple[str, ...]
     function: Callable[..., int | None]
+    switches: bool = False
 
     def type(self) -> wasmtime.FuncType:
         """Its WebAssembly type."""
@@ -67,6 +70,21 @@ class HostFunction:
         """For each parameter, the bits that are its value: guests' integers are unsigned."""
         return tuple(MASKS[kind] for kind in self.params)
 
+    def safely(self) -> Callable[..., int | None]:
+        """What is to be called from within a guest: ``function``, where greenlets may switch."""
+        if not self.switches:
+            return self.function
+        name, function = self.name, self.function
+
+        def call(instance: Instance, *arguments: int) -> int | None:
+            if instance.detour is not None:
+                return asking(instance.detour, function, instance, *arguments)
+            if is_needed():
+                raise GuestTrap(f"{name} was called while the instance was being made", "host")
+            return function(instance, *arguments)
+
+        return call
+
 
 MASKS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}
 
@@ -74,8 +92,9 @@ MASKS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF}
 class Linked(abc.ABC):
     """A compiled module with its imports satisfied: makes instances."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, functions: Sequence[HostFunction] = ()) -> None:
         self.engine = engine
+        self.switches = any(function.switches for function in functions)
 
     @abc.abstractmethod
     def instance(self, limits: Limits, start: float, timeout: float) -> Instance:
@@ -114,6 +133,7 @@ class Instance(abc.ABC):
         "__weakref__",
         "data",
         "deadline",
+        "detour",
         "entered_at",
         "expired",
         "fuel",
@@ -121,12 +141,19 @@ class Instance(abc.ABC):
         "metered",
         "pending",
         "running",
+        "stage",
+        "switches",
         "watchdog",
         "written",
     )
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, linked: Linked) -> None:
+        engine = linked.engine
         self.watchdog: Watchdog = engine.watchdog
+        #: Whether any of its host functions may switch greenlets, and the call under way for which
+        #: that matters.
+        self.switches = linked.switches
+        self.detour: Detour[int] | None = None
         #: Absolute time by which the current or latest call must end.
         self.deadline = 0.0
         #: The watchdog's latest tick when the guest was entered, or was last told of one.
@@ -139,6 +166,8 @@ class Instance(abc.ABC):
         self.pending: BaseException | None = None
         #: For the host functions of the floors above.
         self.data: Any = None
+        #: Where these take effect (`plugin_host.abi.stage`); None while the instance is being made.
+        self.stage: object = None
         #: Whether its engine counts fuel; if so, what each call may use, and the latest has used.
         self.metered = engine.metered
         self.fuel, self.fuel_used = UNLIMITED, 0
@@ -205,6 +234,25 @@ class Instance(abc.ABC):
                 return call(argument, start, timeout, data, pointer)
             finally:
                 self.fuel_used = fuel - self.fuel_left()
+
+        return invoke
+
+    def apart(self, call: Call) -> Call:
+        """The same call, with no guest on the stack of a greenlet that may be switched."""
+        if not self.switches:
+            return call
+
+        def invoke(
+            argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
+        ) -> int:
+            if not is_needed():
+                return call(argument, start, timeout, data, pointer)
+            self.detour = detour = Detour(lambda: call(argument, start, timeout, data, pointer))
+            try:
+                return detour.run()
+            finally:
+                self.detour = None
+                self.written = True  # in another thread, whose page faults are not this one's
 
         return invoke
 

@@ -34,7 +34,7 @@ class PublicInstance(Instance):
     __slots__ = ("_exports", "_memory", "_store")
 
     def __init__(self, linked: PublicLinked, limits: Limits, start: float, timeout: float) -> None:
-        super().__init__(linked.engine)
+        super().__init__(linked)
         self._store = store = wasmtime.Store(linked.engine.raw)
         limits.apply(store)
         if self.metered:
@@ -78,7 +78,7 @@ class PublicInstance(Instance):
             result = self.enter(lambda: function(store, *arguments), start, timeout)
             return result if isinstance(result, int) else 0
 
-        return self.limited(invoke)
+        return self.apart(self.limited(invoke))
 
     def refuel(self, fuel: int) -> None:
         self._store.set_fuel(fuel)
@@ -112,7 +112,7 @@ class PublicLinked(Linked):
     def __init__(
         self, engine: Engine, module: wasmtime.Module, functions: Sequence[HostFunction]
     ) -> None:
-        super().__init__(engine)
+        super().__init__(engine, functions)
         linker = wasmtime.Linker(engine.raw)
         for function in functions:
             linker.define_func(function.module, function.name, function.type(), _guarded(function))
@@ -124,13 +124,13 @@ class PublicLinked(Linked):
 
 def _guarded(function: HostFunction) -> Callable[..., int | None]:
     """Keep what a host function raises on its instance; see `PublicInstance.enter`."""
-    masks, results = function.masks(), function.results
+    call, masks, results = function.safely(), function.masks(), function.results
 
     def callback(*values: int) -> int | None:
         instance = _current.instance
         try:
             unsigned = [value & mask for value, mask in zip(values, masks, strict=True)]
-            result = function.function(instance, *unsigned)
+            result = call(instance, *unsigned)
             return _signed(result, results[0]) if results and result is not None else None
         except BaseException as exc:
             instance.pending = exc
