@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from ..config import Settings
 from ..errors import ImportDenied
 from ..wasm.instance import HostFunction
 from ..wasm.moduleinfo import Import
-from . import basics, http, wasi
+from . import basics, http, state_functions, wasi
 from .services import Group, Provider, Services
 
-PROVIDERS: Final[tuple[Provider, ...]] = (basics.groups, wasi.groups, http.groups)
+PROVIDERS: Final[tuple[Provider, ...]] = (
+    basics.groups,
+    wasi.groups,
+    http.groups,
+    state_functions.groups,
+)
 
 
 def functions(services: Services) -> dict[tuple[str, str], tuple[HostFunction, Group]]:
@@ -46,8 +52,9 @@ def select(
     :param services: what the functions may use.
     :raises ImportDenied: an import is unknown, was not asked for, or is not granted.
     """
-    offered = functions(services)
     asked = None if wanted is None else frozenset(wanted)
+    allowed = granted if asked is None else granted & asked
+    offered = functions(replace(services, granted=allowed))
     chosen = {}
     for item in imports:
         key, kind = (item.module, item.name), item.type

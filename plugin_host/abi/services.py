@@ -15,9 +15,10 @@ from typing import NamedTuple
 from ..config import Settings
 from ..config.outbound import Outbound
 from ..errors import DeadlineExceeded
-from ..state import Store
+from ..state import Quota, Store, memory_store
 from ..wasm.instance import HostFunction, Instance
 from .guest_log import GuestLog
+from .state_errors import Failures
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,28 @@ class Services:
     :param log: where its messages go.
     :param outbound: where it may send requests.
     :param max_body: the most bytes of such a request, and of a response's body.
-    :param store: where the app's plugins keep state; None where there is no app, or none is to be
-        touched.
+    :param store: where the app's plugins keep state; one of its own where there is no app, or none
+        is to be touched.
+    :param quota: of each namespace.
+    :param state_failures: counts what goes wrong there.
+    :param granted: the capabilities that the plugin asks for and is granted; `select` fills it in.
     """
 
     plugin: str
     log: GuestLog
     outbound: Outbound = field(default_factory=Outbound)
     max_body: int = 0
-    store: Store | None = None
+    store: Store = field(default_factory=memory_store)
+    quota: Quota = field(default_factory=Quota)
+    state_failures: Failures = field(default_factory=Failures)
+    granted: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, plugin: str, settings: Settings) -> Services:
         """Return what the configuration alone gives a plugin."""
         log = GuestLog(logging.getLogger(f"plugin_host.plugin.{plugin}"), settings.log_rate)
-        return cls(plugin, log, settings.outbound(plugin), settings.max_body)
+        quota = Quota(settings.state_max_keys, settings.state_max_bytes, settings.state_max_value)
+        return cls(plugin, log, settings.outbound(plugin), settings.max_body, quota=quota)
 
 
 class Group(NamedTuple):

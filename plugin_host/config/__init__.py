@@ -1,6 +1,12 @@
 """The app's configuration and what its readers share."""
 
-from .grants import CAPABILITIES
+from .grants import (
+    CAPABILITIES,
+    CAPABILITIES_ALLOWED,
+    capability_hint,
+    is_capability,
+    shared_namespaces,
+)
 from .keys import PREFIX
 from .settings import KEYS, Settings
 from .stateurl import StateUrl
@@ -9,6 +15,7 @@ from .units import GIB, KIB, MIB
 
 __all__ = [
     "CAPABILITIES",
+    "CAPABILITIES_ALLOWED",
     "GIB",
     "KEYS",
     "KIB",
@@ -16,6 +23,9 @@ __all__ = [
     "PREFIX",
     "Settings",
     "StateUrl",
+    "capability_hint",
     "did_you_mean",
+    "is_capability",
+    "shared_namespaces",
     "show",
 ]

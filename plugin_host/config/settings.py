@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError
-from .grants import CAPABILITIES, DEFAULT_GRANTS, Grants, parse_grants
+from .grants import CAPABILITIES_ALLOWED, DEFAULT_GRANTS, Grants, parse_grants
 from .isolation import ISOLATION, Isolation
 from .keys import PREFIX, Key, choice, count, factor, flag, parse_data_dir, parse_folder, seconds
 from .outbound import HTTP, HTTP_PRIVATE, Network, Outbound, Rules
@@ -58,6 +58,9 @@ KEYS: Final = (
         parse_data_dir,
     ),
     STATE,
+    count("STATE_MAX_KEYS", 1_000_000, 1, 10**9, "a number", "Keys in one namespace of the store."),
+    count("STATE_MAX_BYTES", 64 * MIB, 1, 1 << 40, "bytes", "All keys and values of a namespace."),
+    count("STATE_MAX_VALUE", 256 * KIB, 1, 64 * MIB, "bytes", "Size of one value in the store."),
     count("MAX_CACHE", 256 * MIB, 0, 1 << 40, "bytes", "Size of the cache of compiled modules."),
     count("KEEP_VERSIONS", 5, 1, 100, "a number", "Good versions kept of each plugin."),
     count(
@@ -93,7 +96,7 @@ KEYS: Final = (
     Key(
         "GRANTS",
         DEFAULT_GRANTS,
-        f"a list out of {', '.join(CAPABILITIES)}, or a mapping of plugin name patterns to lists",
+        f"a list out of {CAPABILITIES_ALLOWED}, or a mapping of plugin name patterns to lists",
         "The capabilities that plugins may use.",
         parse_grants,
     ),
@@ -148,6 +151,9 @@ class Settings:
     log_rate: int
     data_dir: Path | None
     state: StateUrl
+    state_max_keys: int
+    state_max_bytes: int
+    state_max_value: int
     max_cache: int
     keep_versions: int
     probation_failures: int

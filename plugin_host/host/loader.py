@@ -111,6 +111,7 @@ def load(
         max_result=settings.max_result,
         init_timeout=settings.init_timeout,
         log=given.log,
+        state_errors=given.state_failures.counts,
         policies=fallbacks,
         breaker=Breaker.of(f"plugin {manifest.name} {manifest.version}", settings),
     )

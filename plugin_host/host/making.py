@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..abi.guest import Guest, RestoredGuest, Wear
+from ..abi.stage import LIVE, Stage
 from ..config import Settings
 from ..manifest import Limits as PluginLimits
 from ..manifest import Manifest
@@ -67,14 +68,17 @@ class Maker:
             module = engine.compile(wasm, path, settings.compile_timeout, background)
         self._linked: Linked = link(engine, module, functions, path)
 
-    def __call__(self, start: float, timeout: float, config: bytes | None = None, /) -> Guest:
+    def __call__(
+        self, start: float, timeout: float, config: bytes | None = None, stage: Stage = LIVE, /
+    ) -> Guest:
         """Make a guest that is ready for hooks, with the plugin's config or another.
 
         :param start: and ``timeout``: the deadline, in seconds.
+        :param stage: where its host functions take effect.
         :raises HookError: it could not be made.
         """
         instance = self._linked.instance(self._caps, start, timeout)
-        return self._kind(
+        guest = self._kind(
             instance,
             self._hooks,
             self._config if config is None else config,
@@ -84,3 +88,5 @@ class Maker:
             self._wear,
             self._fuel,
         )
+        instance.stage = stage
+        return guest

@@ -62,6 +62,7 @@ class Plugin:
     :param max_result: most bytes a hook may return.
     :param init_timeout: the deadline of making a guest for which nobody waits, in seconds.
     :param log: where its guests' words go.
+    :param state_errors: how many operations on the store failed, by code.
     :param policies: what happens when a hook fails, by hook.
     :param breaker: decides whether its guests are called.
     """
@@ -80,6 +81,7 @@ class Plugin:
         max_result: int,
         init_timeout: float,
         log: GuestLog,
+        state_errors: Callable[[], dict[str, int]],
         policies: Mapping[str, Policy],
         breaker: Breaker,
     ) -> None:
@@ -104,6 +106,7 @@ class Plugin:
         self._pool.add(trial)
         self._init_timeout = init_timeout
         self._log, self._said = log, log.pending
+        self._state_errors = state_errors
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
         #: What goes into a record and comes out of a result, ready-made for the dispatcher.
@@ -161,6 +164,7 @@ class Plugin:
                 "last_error": counters.last_error,
                 "last_error_at": counters.last_error_at,
                 "breaker": self.breaker.status(),
+                "state_errors": self._state_errors(),
             }
 
     def _replace(self, guest: Guest) -> None:

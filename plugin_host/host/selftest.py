@@ -1,7 +1,7 @@
 """A plugin's own tests: its ``ph_selftest``, and the calls that its manifest recorded.
 
 They run before the plugin serves, on guests that never will, through the encoders and decoders
-that requests go through.
+that requests go through. What they do with host functions reaches nothing beyond themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ..abi.guest import Guest
 from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, RequestEncoder, ResponseEncoder
+from ..abi.stage import Stage
 from ..config import Settings
 from ..errors import DeadlineExceeded, GuestError, HookError, ManifestError, SelfTestFailed
 from ..folder.scan import Candidate
@@ -36,14 +37,16 @@ _NOT_SHOWN = BODILESS | {206}
 class Make(Protocol):
     """Makes a ready guest; may raise HookError."""
 
-    def __call__(self, start: float, timeout: float, config: bytes = ..., /) -> Guest: ...
+    def __call__(
+        self, start: float, timeout: float, config: bytes | None, stage: Stage, /
+    ) -> Guest: ...
 
 
 class SelfTests:
     """The tests of one version of a plugin.
 
     :param hooks: the plugin's hooks.
-    :param make: makes guests with the config given, else with the plugin's own.
+    :param make: makes guests with the config given, else with the plugin's own, on a stage.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class SelfTests:
             self._replay(config, tests)
         if exported:
             try:
-                self._make(monotonic(), self._timeout).selftest(monotonic(), self._timeout)
+                guest = self._make(monotonic(), self._timeout, None, Stage())
+                guest.selftest(monotonic(), self._timeout)
             except HookError as exc:
                 raise _failed(self._module, "ph_selftest", exc) from exc
 
@@ -105,15 +109,15 @@ class SelfTests:
 
     def _replay(self, config: bytes, tests: list[tuple[str, SelfTest]]) -> None:
         """Make the calls, one after the other, on one guest, as it would be in service."""
-        who = tests[0][0]
+        who, stage = tests[0][0], Stage()
         try:
-            guest = self._make(monotonic(), self._timeout, config)
+            guest = self._make(monotonic(), self._timeout, config, stage)
             start = monotonic()
             for who, test in tests:
                 data, read = self._prepare(test)
                 came = read(guest.call(test.hook, data, start, self._timeout))
                 if guest.is_worn():
-                    guest = self._make(monotonic(), self._timeout, config)
+                    guest = self._make(monotonic(), self._timeout, config, stage)
                 wrong = mismatch(test.expect, came)
                 if wrong:
                     raise SelfTestFailed(

@@ -70,6 +70,7 @@ def _absent(name: str, state: str) -> dict[str, Any]:
         "last_error": None,
         "last_error_at": None,
         "breaker": None,
+        "state_errors": {},
     }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from ..config import CAPABILITIES
+from ..config import CAPABILITIES_ALLOWED
 from ..hookspec import HOOK_NAME
 from .policy import BusinessPolicy, HttpPolicy
 from .rollout import RolloutTable
@@ -71,7 +71,7 @@ Table = Annotated[dict[str, Any], Meta(description="a table")]
 Schema = Annotated[
     dict[str, Any], Meta(description="a table that is a JSON Schema (draft 2020-12)")
 ]
-Capabilities = Annotated[list[str], Meta(description="a list out of " + ", ".join(CAPABILITIES))]
+Capabilities = Annotated[list[str], Meta(description=f"a list out of {CAPABILITIES_ALLOWED}")]
 OnFailure = Annotated[
     str | dict[str, Any],
     Meta(description="'skip' or 'fail', or a table that says for each hook what happens"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from ..config import CAPABILITIES, KIB, MIB, Settings, did_you_mean, show
+from ..config import CAPABILITIES_ALLOWED, KIB, MIB, Settings, capability_hint, is_capability, show
 from ..errors import ManifestError
 from . import schema
 from .bounded import TooLong, bounded
@@ -229,7 +229,7 @@ def _rollout(table: dict[str, Any] | None) -> Rollout | None:
 
 def _capabilities(names: list[str] | None) -> frozenset[str] | None:
     for index, name in enumerate(names or ()):
-        if name not in CAPABILITIES:
-            hint = did_you_mean(name, CAPABILITIES) or "the known are " + ", ".join(CAPABILITIES)
+        if not is_capability(name):
+            hint = capability_hint(name) or "the known are " + CAPABILITIES_ALLOWED
             raise BadKey(f"capabilities[{index}] is {name!r}", hint)
     return None if names is None else frozenset(names)

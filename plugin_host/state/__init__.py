@@ -7,7 +7,7 @@ it stands one `Backend`: memory, SQLite or Redis. docs/state.md says what each g
 from .backend import Admission, Entry, Outcome, Page, Sum, Swap
 from .namespace import MAX_BATCH, MAX_PAGE, Namespace
 from .quota import MAX_KEY, Quota
-from .store import Store, open_store
+from .store import Store, memory_store, open_store
 
 __all__ = [
     "MAX_BATCH",
@@ -22,5 +22,6 @@ __all__ = [
     "Store",
     "Sum",
     "Swap",
+    "memory_store",
     "open_store",
 ]

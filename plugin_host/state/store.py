@@ -62,6 +62,11 @@ class Store:
         self._backend.close()
 
 
+def memory_store() -> Store:
+    """Return a store of its own, in this process's memory."""
+    return Store(MemoryBackend(), "memory:")
+
+
 def open_store(url: StateUrl) -> Store:
     """Return the store at a URL. Nothing is opened before the first operation.
 

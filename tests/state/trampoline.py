@@ -1,4 +1,4 @@
-"""A guest that calls any host function of state with arguments that the test puts into its memory."""
+"""A guest that calls any host function of state with arguments out of its memory."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ class Caller:
     """
 
     def __init__(self, fast_call: bool, stage: object = LIVE, **more: Any) -> None:
-        self.log: list[str] = []
-        speak: Any = lambda _, level, line: self.log.append(line)  # noqa: E731
+        log: list[str] = []
+        self.log = log
+        # What native code calls must not hold the instance, or it lives as long as the code.
+        speak: Any = lambda _, level, line: log.append(line)  # noqa: E731
         self.services = replace(Services("guest", speak), **more)
         engine = choose_engine(fast_call)
         module = engine.compile(wasm(), PATH)

@@ -8,7 +8,7 @@ import flask
 import pytest
 
 from plugin_host.config import (
-    CAPABILITIES,
+    CAPABILITIES_ALLOWED,
     GIB,
     KEYS,
     KIB,
@@ -51,6 +51,9 @@ def test_defaults() -> None:
         log_rate=100,
         data_dir=None,
         state=StateUrl("memory"),
+        state_max_keys=1_000_000,
+        state_max_bytes=64 << 20,
+        state_max_value=256 << 10,
         max_cache=256 * MIB,
         keep_versions=5,
         probation_failures=5,
@@ -282,7 +285,7 @@ def test_wrong_grants(value: Any, why: str) -> None:
     """Grants that name no capability or no pattern are refused, saying which."""
     with pytest.raises(ConfigError) as error:
         read(GRANTS=value)
-    allowed = f"a list out of {', '.join(CAPABILITIES)}, or a mapping of plugin name patterns to"
+    allowed = f"a list out of {CAPABILITIES_ALLOWED}, or a mapping of plugin name patterns to"
     assert (
         str(error.value) == f"PLUGIN_HOST_GRANTS is {show(value)} ({why}); allowed: {allowed} lists"
     )
