@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from clocks import Clock
 from flask import Flask
 from guests import MakeApp
 
@@ -67,6 +68,12 @@ def leak_detector(
     assert not (_threads() - threads), "the test left threads running"
     assert _instances() == 0, "the test left instances alive"
     assert not left, f"the test left files open: {left}"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that is set by hand."""
+    return Clock()
 
 
 @pytest.fixture

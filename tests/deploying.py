@@ -144,6 +144,13 @@ def watched(root: Path, mode: str) -> Iterator[Site]:
         time.sleep(0.005)
 
 
+def put(path: Path, content: str | bytes) -> None:
+    """Deploy as an operator should: rename into place."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    draft.rename(path)
+
+
 def until(condition: Callable[[], object]) -> None:
     """Wait for what must come; fail when it does not."""
     deadline = time.monotonic() + DEADLINE

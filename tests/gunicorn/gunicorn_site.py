@@ -22,7 +22,7 @@ plugins = PluginHost(app)
 def index() -> ResponseReturnValue:
     """Say which worker answers, and what the plugins put on ``g``."""
     # Long enough that a second request meets another worker, where a worker does one at a time.
-    time.sleep(0.005)
+    time.sleep(app.config.get("TAKES", 0.005))
     return {"pid": os.getpid(), "version": getattr(g, "version", None)}
 
 

@@ -22,6 +22,22 @@ kinds = pytest.mark.parametrize(
 )
 preloads = pytest.mark.parametrize("preload", [False, True], ids=["each", "preload"])
 
+#: Each kind of worker with and without preloading, for a server that a module's tests share.
+shared_kinds = pytest.mark.parametrize(
+    ("kind", "preload"),
+    [
+        pytest.param(
+            kind,
+            preload,
+            id=kind + ("-preload" if preload else ""),
+            marks=[pytest.mark.gevent] if kind == "gevent" else [],
+        )
+        for kind in ("sync", "gthread", "gevent")
+        for preload in (False, True)
+    ],
+    scope="module",
+)
+
 CLIENTS = 3
 #: Seconds that a client waits before it asks again: the load is steady, and leaves others room.
 PAUSE = 0.01
@@ -81,16 +97,17 @@ def shown(tmp_path: Path) -> set[int]:
 class Load:
     """Clients that ask ``/`` until the block ends.
 
+    :param clients: how many.
     :ivar seen: the answers: each a 200 of one version.
     :ivar broken: what is anything else: lost, refused, of two versions, without the plugin.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, clients: int = CLIENTS) -> None:
         self.seen: list[Seen] = []
         self.broken: list[str] = []
         self._site = site
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._ask_on) for _ in range(clients)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:

@@ -6,19 +6,8 @@ from collections.abc import Iterator
 
 import guests
 import pytest
-from load import worker_arguments
+from load import shared_kinds, worker_arguments
 from server import Answer, Site, serve
-
-KINDS = [
-    pytest.param(
-        kind,
-        preload,
-        id=kind + ("-preload" if preload else ""),
-        marks=[pytest.mark.gevent] if kind == "gevent" else [],
-    )
-    for kind in ("sync", "gthread", "gevent")
-    for preload in (False, True)
-]
 
 
 def slow(depth: int) -> str:
@@ -46,10 +35,7 @@ def site(kind: str, preload: bool, tmp_path_factory: pytest.TempPathFactory) -> 
         yield running
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.parametrize(("kind", "preload"), KINDS, scope="module"),
-]
+pytestmark = [pytest.mark.slow, shared_kinds]
 
 
 def test_an_endless_guest_is_ended_and_its_neighbour_serves(site: Site) -> None:

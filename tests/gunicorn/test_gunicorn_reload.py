@@ -6,19 +6,8 @@ from collections.abc import Callable, Iterator
 
 import guests
 import pytest
-from load import Load, deploy, worker_arguments
+from load import Load, deploy, shared_kinds, worker_arguments
 from server import Answer, Site, serve
-
-KINDS = [
-    pytest.param(
-        kind,
-        preload,
-        id=kind + ("-preload" if preload else ""),
-        marks=[pytest.mark.gevent] if kind == "gevent" else [],
-    )
-    for kind in ("sync", "gthread", "gevent")
-    for preload in (False, True)
-]
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +18,7 @@ def site(kind: str, preload: bool, tmp_path_factory: pytest.TempPathFactory) -> 
         yield running
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.parametrize(("kind", "preload"), KINDS, scope="module"),
-]
+pytestmark = [pytest.mark.slow, shared_kinds]
 
 
 def says(header: str, value: str | None) -> Callable[[Answer], bool]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import guests
 import pytest
 import server
-from server import PATIENCE, Answer, Site, serve
+from load import Load, deploy, says
+from server import PATIENCE, Site, serve
 
 WORKERS = 4
 TIMEOUT = 5.0
@@ -30,67 +29,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "FLASK_PLUGIN_HOST_DATA_DIR": str(path / "data"),
         "FLASK_PLUGIN_HOST_WATCHER": "poll",
         "FLASK_PLUGIN_HOST_POLL_INTERVAL": "0.5",
+        # What a worker may be late by, for nobody to notice, is what an answer takes.
+        "FLASK_TAKES": "0.03",
     }
     arguments = ["--worker-class", "gthread", "--threads", "2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "WORKERS", WORKERS)
-        with serve(path, "switch_site:app", *arguments, **settings) as running:
+        with serve(path, "gunicorn_site:app", *arguments, **settings) as running:
             deploy(running, 0)
-            running.everywhere(lambda answer: version_of(answer) == 0)
+            running.everywhere(says(0))
             yield running
-
-
-def deploy(site: Site, version: int) -> None:
-    site.put("v.wat", guests.adding("x-version", str(version)))
-
-
-def version_of(answer: Answer) -> int:
-    return int(answer.headers.get("x-version", "-1"))
-
-
-class Clients:
-    """Some clients that ask all the time; each answer with when it was asked for and came."""
-
-    def __init__(self, site: Site) -> None:
-        self.answers: list[tuple[float, float, Answer]] = []
-        self._site = site
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
-
-    def _ask(self) -> None:
-        while not self._stop.is_set():
-            began = time.monotonic()
-            answer = self._site.get()
-            self.answers.append((began, time.monotonic(), answer))
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_no_client_sees_the_old_version_after_the_new_one(site: Site) -> None:
     """No answer of the old version was asked for after one of the new version had come."""
-    with Clients(site) as clients:
+    with Load(site, clients=4) as load:
         for version in range(1, 6):
             deploy(site, version)
-            site.everywhere(lambda answer, wanted=version: version_of(answer) == wanted)
-    assert {answer.status for _, _, answer in clients.answers} == {200}
-    assert {version_of(answer) for _, _, answer in clients.answers} == {*range(6)}
-    stale = []
+            site.everywhere(says(version))
+    assert load.broken == []
+    assert {seen.version for seen in load.seen} == {*range(6)}
     for version in range(1, 6):
-        seen = min(end for _, end, answer in clients.answers if version_of(answer) == version)
-        stale += [
-            (version, round(began - seen, 3))
-            for began, _, answer in clients.answers
-            if version_of(answer) < version and began > seen
-        ]
-    assert stale == []
+        first = min(seen.ended for seen in load.seen if seen.version == version)
+        assert load.stale(version, first) == []
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="stops a process and looks at it")
@@ -104,11 +65,11 @@ def test_a_stopped_worker_does_not_hold_the_others_for_ever(site: Site) -> None:
         deadline, followed = time.monotonic() + PATIENCE, set[int]()
         while followed != others and time.monotonic() < deadline:
             answer = site.get()
-            if version_of(answer) == 100:
+            if says(100)(answer):
                 followed.add(answer.json["pid"])
         assert followed == others
     finally:
         os.kill(stopped, signal.SIGCONT)
-    site.everywhere(lambda answer: version_of(answer) == 100)
+    site.everywhere(says(100))
     wanted = f"swapping without waiting any longer for worker {stopped}: not ready after"
     assert wanted in site.log.read_text()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep, time_ns
+from time import time_ns
 from typing import Any
 
 import guests
 import pytest
+from deploying import put, until
 from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
@@ -18,21 +19,6 @@ from plugin_host.host import probation
 from plugin_host.host.host import Host
 from plugin_host.host.plugin import MEASURED, Fresh, Plugin
 from plugin_host.machine.control import disable, enable, pin, request_reload, unpin
-
-PATIENCE = 20.0
-
-
-def put(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(text)
-    draft.rename(path)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end, "it did not happen"
-        sleep(0.01)
 
 
 def version(number: str) -> str:

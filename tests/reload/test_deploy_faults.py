@@ -12,7 +12,7 @@ from pathlib import Path
 
 import guests
 import pytest
-from deploying import MODES, Site, content, permissions_count, until, watched
+from deploying import MODES, Site, content, permissions_count, put, until, watched
 from guests import MakeApp
 
 from plugin_host.folder import notifier
@@ -131,12 +131,6 @@ def test_resumed_stream_is_handed_out_whole(site: Site) -> None:
     site.wait(lambda: site.handed[-1].module == whole)
     site.settle()
     assert [len(c.module) for c in site.handed] == [50_000, len(whole)]
-
-
-def put(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(content)
-    draft.rename(path)
 
 
 def module(version: str) -> bytes:

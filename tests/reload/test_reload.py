@@ -7,36 +7,19 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from time import sleep
 
 import guests
 import pytest
+from deploying import DEADLINE, put, until
 from flask import Flask, request
 from guests import MakeApp
 
 from plugin_host.host.host import Host
 
-PATIENCE = 20.0
-
 
 def version(number: str) -> str:
     return guests.adding("x-version", number)
-
-
-def put(path: Path, text: str) -> None:
-    """Deploy as an operator should: rename into place."""
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(text)
-    draft.rename(path)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for what must come; fail when it does not."""
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end, "it did not happen"
-        sleep(0.005)
 
 
 Site = tuple[Flask, Callable[[], str | None], Host]
@@ -178,7 +161,7 @@ def test_a_request_keeps_the_snapshot_it_started_with(make_app: MakeApp, folder:
     @app.get("/slow")
     def slow() -> str:
         arrived.set()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(DEADLINE)
         return f"{request.headers['x-in']}{plugins.call('which')}"
 
     app.add_url_rule("/", view_func=lambda: str(plugins.call("which")))
@@ -190,11 +173,11 @@ def test_a_request_keeps_the_snapshot_it_started_with(make_app: MakeApp, folder:
 
     thread = threading.Thread(target=get)
     thread.start()
-    assert arrived.wait(PATIENCE)
+    assert arrived.wait(DEADLINE)
     put(folder / "v.wat", both(2))
     until(lambda: app.test_client().get("/").text == "2")
     go_on.set()
-    thread.join(PATIENCE)
+    thread.join(DEADLINE)
     assert answers == [("11", "1")]
 
 
@@ -271,5 +254,5 @@ def test_hammer_requests_never_fail_or_mix_versions_while_plugins_change(
     finally:
         stop.set()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(DEADLINE)
     assert (wrong, min(count) > 0) == ([], True)

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import guests
+from deploying import put, until
 from guests import MakeApp
 
 from plugin_host.host.host import Host
 
-PATIENCE = 20.0
 ROLLOUT = 'rollout = { share = 0.3, for = "%s", key = "header:x-user" }'
 
 
 def deploy(folder: Path, text: str, manifest: str) -> None:
     """Module and manifest together, as one version."""
     for name, content in (("v.toml", manifest), ("v.wat", text)):
-        draft = folder / f".{name}"
-        draft.write_text(content)
-        draft.rename(folder / name)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end, "it did not happen"
-        sleep(0.01)
+        put(folder / name, content)
 
 
 class Site:

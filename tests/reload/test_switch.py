@@ -10,19 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import guests
 import pytest
+from deploying import until
 from guests import MakeApp
 
 from plugin_host.extension import plugins_changed
 from plugin_host.host.host import Host
 from plugin_host.host.switch import Switch
 from plugin_host.machine.fleet import Beacon
-
-PATIENCE = 20.0
 
 needs_locks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and flock")
 
@@ -172,13 +170,6 @@ class Running:
         """Whether it has prepared, and waits for the other worker."""
         assert self.host._switch is not None
         return self.host._switch.path.exists()
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < end, "it did not happen"
-        sleep(0.01)
 
 
 def test_the_old_version_serves_while_a_host_waits(make_app: MakeApp, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import guests
 import pytest
+from clocks import Clock
 from flask import Flask
 from guests import MakeApp
 
@@ -17,21 +18,6 @@ from plugin_host.host.breaker import Breaker, Limits
 from plugin_host.host.plugin import Plugin
 
 LIMITS = Limits(failures=3, window=10.0, first=1.0, longest=5.0)
-
-
-class Clock:
-    """A clock that is set by hand, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

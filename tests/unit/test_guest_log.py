@@ -10,6 +10,7 @@ from typing import cast
 
 import guests
 import pytest
+from clocks import Clock
 from guests import MakeApp
 
 from plugin_host import PluginHost
@@ -19,21 +20,6 @@ from plugin_host.wasm.instance import Instance
 
 NO_INSTANCE = cast("Instance", None)
 LOGGER = "plugin_host.plugin.chatty"
-
-
-class Clock:
-    """A clock that is set by hand, in seconds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
