@@ -8,8 +8,8 @@ from typing import Final
 
 from ..config import Settings
 from ..errors import ImportDenied
+from ..modules.moduleinfo import Import
 from ..wasm.instance import HostFunction
-from ..wasm.moduleinfo import Import
 from . import basics, http, state_functions, wasi
 from .services import Group, Provider, Services
 

@@ -20,7 +20,7 @@ from ..hookspec import HOOK_NAME
 from ..host import loader
 from ..host.plugin import ON_REQUEST, ON_RESPONSE
 from ..manifest import Manifest, RequestNeeds, ResponseNeeds, effective_limits
-from ..wasm.binary import (
+from ..modules.binary import (
     BinaryError,
     Export,
     FuncType,
@@ -29,7 +29,7 @@ from ..wasm.binary import (
     custom_sections,
     read_module,
 )
-from ..wasm.caps import refusal
+from ..modules.caps import refusal
 from ..wasm.engine import wat_to_wasm
 from ..wasm.runtime import choose_engine, link
 from .checking import attempt

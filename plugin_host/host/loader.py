@@ -16,6 +16,7 @@ from ..abi import guest as native
 from ..abi.guest import Guest
 from ..abi.host_functions import select
 from ..abi.services import Services
+from ..compilecache.cache import CompileCache
 from ..config import Settings
 from ..errors import (
     DeadlineExceeded,
@@ -28,10 +29,9 @@ from ..errors import (
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
 from ..manifest import Manifest, effective_limits, parse_manifest
-from ..wasm.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
-from ..wasm.cache import CompileCache
-from ..wasm.caps import refusal
-from ..wasm.debuginfo import without_large_debuginfo
+from ..modules.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
+from ..modules.caps import refusal
+from ..modules.debuginfo import without_large_debuginfo
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
 from .making import Maker

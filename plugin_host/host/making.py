@@ -7,14 +7,14 @@ from pathlib import Path
 
 from ..abi.guest import Guest, RestoredGuest, Wear
 from ..abi.stage import LIVE, Stage
+from ..compilecache.cache import CompileCache
 from ..config import Settings
 from ..manifest import Limits as PluginLimits
 from ..manifest import Manifest
-from ..wasm.binary import ModuleInfo
-from ..wasm.cache import CompileCache
-from ..wasm.caps import check_minimums
+from ..modules.binary import ModuleInfo
+from ..modules.caps import check_minimums
+from ..modules.rewriting import restorable
 from ..wasm.instance import UNLIMITED, HostFunction, Limits, Linked
-from ..wasm.isolation import restorable
 from ..wasm.runtime import choose_engine, link
 
 #: A guest whose linear memory is larger than this share of its cap is not kept.

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from time import monotonic
 
+from ..compilecache.cache import CompileCache
 from ..config import Settings
-from ..wasm.cache import CompileCache
 from .controlfile import ControlFile
 from .datadir import DataDir, DataDirError
 from .fleet import Beacon, WorkerState, fleet

@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping
 
 from .. import osthread
+from ..modules.bytereader import BinaryError
+from ..modules.sections import bodies, walk
 from . import compile_child
-from .bytereader import BinaryError
 from .compile_child import DONE, READY, REFUSED, SIZE_BYTES
-from .sections import bodies, walk
 
 #: Seconds of processor time that a compile may take, unless something else is said.
 BUDGET = 20.0

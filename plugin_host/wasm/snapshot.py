@@ -6,9 +6,9 @@ import ctypes
 import mmap
 import os
 
+from ..modules.rewriting import KEEP
 from . import pages
 from .instance import Instance
-from .isolation import KEEP
 from .pages import faults, seen
 
 _CHUNK = 65_536

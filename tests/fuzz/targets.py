@@ -23,8 +23,8 @@ from plugin_host.machine.versionfile import parse as parse_version
 from plugin_host.machine.versionfile import parts_of
 from plugin_host.manifest import parse_manifest
 from plugin_host.message import HeaderEdit, apply_to_environ, edited_headers
+from plugin_host.modules.binary import BinaryError, custom_sections, read_module
 from plugin_host.trust import keyring, signature
-from plugin_host.wasm.binary import BinaryError, custom_sections, read_module
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 

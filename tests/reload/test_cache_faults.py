@@ -17,9 +17,9 @@ import pytest
 import wasmtime
 from deploying import permissions_count
 
+from plugin_host.compilecache import artefacts, cache
+from plugin_host.compilecache.cache import CompileCache, artefact_name
 from plugin_host.files import locking
-from plugin_host.wasm import artefacts, cache
-from plugin_host.wasm.cache import CompileCache, artefact_name
 from plugin_host.wasm.engine import engine, wat_to_wasm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,8 @@ def start(tmp_path: Path, directory: Path) -> Iterator[Start]:
     head = f"""
         import os, sys, signal
         from pathlib import Path
-        from plugin_host.wasm import cache as module, engine as engines
+        from plugin_host.compilecache import cache as module
+        from plugin_host.wasm import engine as engines
         from plugin_host.files import locking
         public = engines.engine(False)
         path = Path({str(tmp_path / "sums.wasm")!r})
@@ -143,7 +144,7 @@ COMPILE = """
 #: Compiles for ever: whenever this is killed, it is in the middle of a real compile.
 NEVER_DONE = """
     real = public.compile
-    def compile(wasm, path):
+    def compile(wasm, path, *more):
         say("compiling")
         while True:
             real(wasm, path)
@@ -170,7 +171,7 @@ def test_processes_that_race_compile_once(
 def test_processes_that_race_for_the_key_agree(start: Start, wasm: bytes, directory: Path) -> None:
     """Workers that start on an empty folder at once sign with one key."""
     script = """
-        from plugin_host.wasm.key import read_or_make_key
+        from plugin_host.compilecache.key import read_or_make_key
         cache.artefacts.ready()
         say("ready")
         told()
@@ -243,7 +244,7 @@ def test_a_forked_child_counts_for_itself_and_compiles(start: Start, wasm: bytes
         import threading
         real = public.compile
         inside, leave = threading.Event(), threading.Event()
-        def compile(wasm, path):
+        def compile(wasm, path, *more):
             inside.set()
             leave.wait()
             return real(wasm, path)
@@ -389,7 +390,7 @@ def test_a_folder_removed_during_a_compile_costs_nothing_else(
     """The result of a compile goes into a folder that is made again, lock or no lock."""
     real = engine(False).compile
 
-    def compile_and_lose(content: bytes, path: Path) -> wasmtime.Module:
+    def compile_and_lose(content: bytes, path: Path, *more: Any) -> wasmtime.Module:
         shutil.rmtree(directory)
         return real(content, path)
 

@@ -11,8 +11,8 @@ import guests
 import pytest
 from guests import MakeApp
 
-from plugin_host.wasm.binary import custom_sections
-from plugin_host.wasm.debuginfo import MAX_DEBUG, without_large_debuginfo
+from plugin_host.modules.binary import custom_sections
+from plugin_host.modules.debuginfo import MAX_DEBUG, without_large_debuginfo
 
 SOURCE = """#include <stdint.h>
 #define EXPORT(name) __attribute__((export_name(name)))

@@ -9,7 +9,7 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin_host.wasm.binary import (
+from plugin_host.modules.binary import (
     BinaryError,
     Export,
     FuncType,
@@ -23,8 +23,8 @@ from plugin_host.wasm.binary import (
     read_header,
     read_module,
 )
+from plugin_host.modules.sections import MAX_SECTIONS
 from plugin_host.wasm.engine import FEATURES
-from plugin_host.wasm.sections import MAX_SECTIONS
 
 HEADER = b"\0asm\1\0\0\0"
 

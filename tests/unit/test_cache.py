@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import wasmtime
 
+from plugin_host.compilecache import artefacts, cache
+from plugin_host.compilecache.cache import CacheStats, CompileCache, artefact_name
+from plugin_host.compilecache.trim import trim_memory
 from plugin_host.errors import ModuleError
 from plugin_host.files import locking
 from plugin_host.files.private import open_private
-from plugin_host.wasm import artefacts, cache
-from plugin_host.wasm.cache import CacheStats, CompileCache, artefact_name
 from plugin_host.wasm.engine import Engine, engine, wat_to_wasm
-from plugin_host.wasm.trim import trim_memory
 
 MIB = 1 << 20
 PATH = Path("answer.wasm")
@@ -264,6 +264,30 @@ def test_a_foreign_owner_is_refused(
     assert answer(compiled.compile(engine(False), WASM, PATH), engine(False)) == 42
     assert counts(compiled) == (0, 2, 0, 1)
     assert f"belongs to user {uid}, not to {uid + 1}; give the cache a folder" in caplog.text
+
+
+@posix
+def test_root_leaves_the_cache_of_its_workers_user_alone(
+    compiled: CompileCache, artefact: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A root master compiles for itself, and says so in one line of information."""
+    lstat = os.lstat
+
+    def of_user_7(path: Any) -> os.stat_result:
+        return os.stat_result(7 if index == 4 else each for index, each in enumerate(lstat(path)))
+
+    caplog.set_level("INFO", "plugin_host")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "lstat", of_user_7)
+    for _ in range(2):
+        assert answer(compiled.compile(engine(False), WASM, PATH), engine(False)) == 42
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "INFO",
+            "compile cache: root does not use user 7's compile cache; its workers do, as that user",
+        )
+    ]
+    assert kept(artefact.parent) == {artefact.name}
 
 
 def _wrong_bytes(key: Path) -> None:

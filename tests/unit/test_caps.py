@@ -8,10 +8,10 @@ import pytest
 from wasm_bytes import END, HEADER, LOCAL_0, TYPES, body, functions, leb, section, vector
 
 from plugin_host.errors import ModuleError
-from plugin_host.wasm import caps
-from plugin_host.wasm.binary import BinaryError, read_module
-from plugin_host.wasm.bytereader import ByteReader
-from plugin_host.wasm.caps import BODY, COUNTS, CUSTOM, LOCALS, NAME, TooMuch, check_minimums
+from plugin_host.modules import caps
+from plugin_host.modules.binary import BinaryError, read_module
+from plugin_host.modules.bytereader import ByteReader
+from plugin_host.modules.caps import BODY, COUNTS, CUSTOM, LOCALS, NAME, TooMuch, check_minimums
 from plugin_host.wasm.engine import wat_to_wasm
 
 PATH = Path("guest.wasm")

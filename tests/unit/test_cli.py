@@ -22,7 +22,7 @@ from flask.cli import ScriptInfo
 
 from plugin_host.cli import cli
 from plugin_host.cli.output import safe
-from plugin_host.wasm.binary import read_module
+from plugin_host.modules.binary import read_module
 from plugin_host.wasm.engine import wat_to_wasm
 from tests import guests
 from tests.conftest import MakeApp

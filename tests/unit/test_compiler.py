@@ -10,9 +10,9 @@ from time import monotonic
 import pytest
 from wasm_bytes import HEADER, LOCAL_0, body, functions, leb, nested_loops, section
 
+from plugin_host.compilecache.cache import CompileCache
 from plugin_host.errors import ModuleError
 from plugin_host.wasm import compiler, engine
-from plugin_host.wasm.cache import CompileCache
 from plugin_host.wasm.compiler import OverBudget, Unavailable, compile_apart, is_harmless
 from plugin_host.wasm.engine import Engine, wat_to_wasm
 from plugin_host.wasm.instance import Limits

@@ -9,10 +9,10 @@ import pytest
 from guests import ECHO, HEAP, MakeApp, module, packed
 
 from plugin_host.abi.guest import Guest
+from plugin_host.compilecache.cache import CompileCache, artefact_name
 from plugin_host.config import Settings
 from plugin_host.errors import DeadlineExceeded, GuestTrap, ModuleError
 from plugin_host.manifest import Manifest, effective_limits, parse_manifest
-from plugin_host.wasm.cache import CompileCache, artefact_name
 from plugin_host.wasm.engine import engine, fingerprint, metered_engine, wat_to_wasm
 from plugin_host.wasm.instance import UNLIMITED, Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link

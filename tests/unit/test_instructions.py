@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from plugin_host.modules.instructions import keeps_tables_and_segments
+from plugin_host.modules.sections import walk
 from plugin_host.wasm.engine import wat_to_wasm
-from plugin_host.wasm.instructions import keeps_tables_and_segments
-from plugin_host.wasm.sections import walk
 
 #: In a module with a memory, a table $t, segments $d and $e, and a function $f.
 HARMLESS = {

@@ -20,10 +20,10 @@ from plugin_host.config import Settings
 from plugin_host.errors import ConfigError, GuestError, ModuleError
 from plugin_host.host.making import Maker
 from plugin_host.manifest import Limits, Manifest, effective_limits
+from plugin_host.modules.binary import read_module
+from plugin_host.modules.rewriting import KEEP, restorable
 from plugin_host.wasm import pages, snapshot
-from plugin_host.wasm.binary import read_module
 from plugin_host.wasm.engine import engine, wat_to_wasm
-from plugin_host.wasm.isolation import KEEP, restorable
 
 PATH = Path("guest.wat")
 HOOK = "ask"

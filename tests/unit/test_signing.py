@@ -392,8 +392,8 @@ def test_nothing_reads_what_is_not_signed(
     folder: Path, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A module is neither inspected nor compiled before its signature is verified."""
+    from plugin_host.compilecache.cache import CompileCache
     from plugin_host.host import loader
-    from plugin_host.wasm.cache import CompileCache
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the module was read")

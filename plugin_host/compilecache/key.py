@@ -22,6 +22,10 @@ class Unusable(Exception):
     """The folder cannot be used; the text says why and what to do."""
 
 
+class NotRoots(Unusable):
+    """The folder is of the user whom a root master's workers become: nothing is wrong."""
+
+
 def read_or_make_key(directory: Path) -> bytes:
     """This installation's key; made at the first use and whenever it is not beyond doubt.
 

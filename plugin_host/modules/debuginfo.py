@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .isolation import leb128
 from .moduleinfo import Section
+from .rewriting import leb128
 from .sections import MAGIC, VERSION, number_of, walk
 
 #: Bytes of DWARF that are kept: docs/rationale.md, "Why is large debugging information dropped?".

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.locking import remove_if_free
-from ..files.private import not_private, open_private, sweep, write_whole
-from .key import Unusable, read_or_make_key
+from ..files.private import is_root, not_private, open_private, sweep, write_whole
+from .key import NotRoots, Unusable, read_or_make_key
 
 MAC_SIZE = 32
 #: Bytes that are read at once.
@@ -118,6 +118,11 @@ class Artefacts:
             ) from exc
         if not stat.S_ISDIR(info.st_mode):
             raise Unusable(f"{self.directory} is not a folder; name one that is no symlink")
+        if is_root() and info.st_uid:
+            raise NotRoots(
+                f"root does not use user {info.st_uid}'s compile cache; its workers do, as that"
+                " user"
+            )
         if problem := not_private(info):
             raise Unusable(
                 f"{self.directory} {problem}; give the cache a folder of its own with mode 0700"

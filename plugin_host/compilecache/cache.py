@@ -25,10 +25,10 @@ import wasmtime
 from .. import osthread
 from ..errors import ModuleError
 from ..files.locking import Claim, acquire
+from ..wasm.compiler import BUDGET, OverBudget
+from ..wasm.engine import Engine, fingerprint, over_budget
 from .artefacts import Artefact, Artefacts, Rejected
-from .compiler import BUDGET, OverBudget
-from .engine import Engine, fingerprint, over_budget
-from .key import Unusable
+from .key import NotRoots, Unusable
 from .trim import trim_memory
 
 logger = logging.getLogger("plugin_host")
@@ -101,7 +101,7 @@ class CompileCache:
         except Rejected:
             module = None  # looked at again, and reported, when the lock is ours
         except Unusable as exc:
-            self._trouble(str(exc))
+            self._trouble(exc)
             return self._compile(engine, wasm, path, background)
         if module is not None:
             return module
@@ -136,7 +136,7 @@ class CompileCache:
                 exc,
             )
         except Unusable as exc:
-            self._trouble(str(exc))
+            self._trouble(exc)
         return None
 
     def _compile_and_keep(
@@ -160,12 +160,10 @@ class CompileCache:
                     # Mapped pages are shared with the other workers, what was compiled is not.
                     module = _load(engine, artefact)
         except (Unusable, Rejected) as exc:
-            self._trouble(str(exc))
+            self._trouble(exc)
         except OSError as exc:
-            self._trouble(
-                f"{self.artefacts.directory} cannot be written: {exc.strerror}; make room, or make"
-                " it writable to this user"
-            )
+            text = f"{self.artefacts.directory} cannot be written: {exc.strerror}; make room, or"
+            self._trouble(Unusable(f"{text} make it writable to this user"))
         trim_memory()
         return module
 
@@ -209,10 +207,14 @@ class CompileCache:
             if claim is not None:
                 claim.remove(path)
 
-    def _trouble(self, text: str) -> None:
+    def _trouble(self, exc: Unusable | Rejected) -> None:
         self._count("errors")
-        if text not in self._logged:
-            self._logged.add(text)
+        if (text := str(exc)) in self._logged:
+            return
+        self._logged.add(text)
+        if isinstance(exc, NotRoots):
+            logger.info("compile cache: %s", text)
+        else:
             logger.warning("compile cache: %s; until then every worker compiles by itself", text)
 
     def _count(self, what: str) -> None:
