@@ -6,7 +6,6 @@ Namespaces of plugins and shared ones have names of two kinds, so none collides 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from struct import Struct
 from time import monotonic
 from typing import Final
 
@@ -15,26 +14,29 @@ from ..errors import GuestTrap, StateError, StateQuota, StateValueError
 from ..state import MAX_BATCH, MAX_KEY, Namespace, Outcome, Quota, Store
 from ..wasm.instance import HostFunction, Instance
 from .records import ABSENT
-from .services import Group, Services, time_left
+from .services import Group, Services, late
 from .stage import LIVE, Stage
-from .state_errors import NONE
-from .state_packing import (
-    FOR_EVER,
-    pack_page,
-    pack_values,
-    unpack_items,
-    unpack_keys,
+from .state_arguments import (
+    F64,
+    HIGHEST,
+    I64,
+    INFINITY,
+    LOWEST,
+    MAX_KEYS,
+    check_batch,
+    check_room,
+    double,
+    give,
+    read_key,
+    seconds,
+    signed,
 )
+from .state_packing import pack_page, pack_values, unpack_items, unpack_keys
 
 #: The part of the time left to the hook that an operation may take: the rest is for its answer.
 SHARE: Final = 0.8
 #: The result of a conditional write that was done; lengths are below.
 DONE: Final = 1 << 32
-
-_LOWEST: Final = -FOR_EVER - 1
-_i64 = Struct("<q").pack
-_f64 = Struct("<d")
-_u64 = Struct("<Q").pack
 
 Spaces = tuple[Namespace, ...]
 #: Does the work of one function, given the namespace and the deadline.
@@ -92,7 +94,11 @@ def groups(services: Services) -> Iterator[Group]:
                 space = spaces[handle]
             except IndexError:
                 raise GuestTrap(f"{handle} is no handle of a namespace", "host") from None
-            deadline = monotonic() + time_left(instance) * SHARE
+            now = monotonic()
+            left = instance.deadline - now
+            if left <= 0:
+                raise late()
+            deadline = now + left * SHARE
             try:
                 return work(instance, space, deadline, *arguments)
             except StateError as error:
@@ -119,8 +125,8 @@ def groups(services: Services) -> Iterator[Group]:
         instance: Instance, space: Namespace, deadline: float,
         key: int, key_len: int, pointer: int, length: int, ttl: int,
     ) -> int:  # fmt: skip
-        name = _key(instance, key, key_len)
-        space.put(name, value(instance, pointer, length), deadline=deadline, ttl=_ttl(ttl))
+        name = read_key(instance, key, key_len)
+        space.put(name, value(instance, pointer, length), deadline=deadline, ttl=seconds(ttl))
         return 0
 
     def swap(
@@ -128,35 +134,35 @@ def groups(services: Services) -> Iterator[Group]:
         key: int, key_len: int, expected: int, expected_len: int,
         pointer: int, length: int, ttl: int, out: int, cap: int,
     ) -> int:  # fmt: skip
-        _check_room(instance, out, cap)
-        name = _key(instance, key, key_len)
+        check_room(instance, out, cap)
+        name = read_key(instance, key, key_len)
         # What is larger than any value may be was never put, unless the quota was lowered since.
         old = None if expected_len == ABSENT else instance.read(expected, expected_len)
         new = None if length == ABSENT else value(instance, pointer, length)
-        done, now = space.compare_and_set(name, old, new, deadline=deadline, ttl=_ttl(ttl))
-        return DONE if done else _give(instance, now, out, cap)
+        done, now = space.compare_and_set(name, old, new, deadline=deadline, ttl=seconds(ttl))
+        return DONE if done else give(instance, now, out, cap)
 
     def admit(
         instance: Instance, space: Namespace, deadline: float,
         key: int, key_len: int, prefix_len: int, limit: int,
         pointer: int, length: int, ttl: int, out: int, cap: int,
     ) -> int:  # fmt: skip
-        _check_room(instance, out, cap)
-        name = _key(instance, key, key_len)
+        check_room(instance, out, cap)
+        name = read_key(instance, key, key_len)
         if prefix_len > key_len:
             raise StateValueError("the prefix is longer than its key; correct the call", "prefix")
         outcome, now = space.put_if_fewer_than(
-            name[:prefix_len], _signed(limit), name, value(instance, pointer, length),
-            deadline=deadline, ttl=_ttl(ttl),
+            name[:prefix_len], signed(limit), name, value(instance, pointer, length),
+            deadline=deadline, ttl=seconds(ttl),
         )  # fmt: skip
-        return DONE if outcome is Outcome.ADDED else _give(instance, now, out, cap)
+        return DONE if outcome is Outcome.ADDED else give(instance, now, out, cap)
 
     def put_many(
         instance: Instance, space: Namespace, deadline: float, items: int, size: int, ttl: int
     ) -> int:
-        _check_batch(size, MAX_BATCH * (8 + MAX_KEY) + min(quota.max_bytes, 1 << 32))
+        check_batch(size, MAX_BATCH * (8 + MAX_KEY) + min(quota.max_bytes, 1 << 32))
         pairs = unpack_items(instance.read(items, size))
-        space.put_many(pairs, deadline=deadline, ttl=_ttl(ttl))
+        space.put_many(pairs, deadline=deadline, ttl=seconds(ttl))
         return 0
 
     i32, i64 = "i32", "i64"
@@ -184,25 +190,25 @@ def _get(
     instance: Instance, space: Namespace, deadline: float,
     key: int, key_len: int, out: int, cap: int,
 ) -> int:  # fmt: skip
-    return _give(instance, space.get(_key(instance, key, key_len), deadline=deadline), out, cap)
+    return give(instance, space.get(read_key(instance, key, key_len), deadline=deadline), out, cap)
 
 
 def _delete(instance: Instance, space: Namespace, deadline: float, key: int, key_len: int) -> int:
-    return space.delete(_key(instance, key, key_len), deadline=deadline)
+    return space.delete(read_key(instance, key, key_len), deadline=deadline)
 
 
 def _add(
     instance: Instance, space: Namespace, deadline: float,
     key: int, key_len: int, delta: int, floor: int, ceiling: int, ttl: int, out: int,
 ) -> int:  # fmt: skip
-    _check_room(instance, out, 8 if out else 0)
-    low, high = _signed(floor), _signed(ceiling)
+    check_room(instance, out, 8 if out else 0)
+    low, high = signed(floor), signed(ceiling)
     done, number = space.add(
-        _key(instance, key, key_len), _signed(delta), deadline=deadline, ttl=_ttl(ttl),
-        floor=None if low == _LOWEST else low, ceiling=None if high == FOR_EVER else high,
+        read_key(instance, key, key_len), signed(delta), deadline=deadline, ttl=seconds(ttl),
+        floor=None if low == LOWEST else low, ceiling=None if high == HIGHEST else high,
     )  # fmt: skip
     if out:
-        instance.write(out, _i64(number))
+        instance.write(out, I64.pack(number))
     return done
 
 
@@ -210,21 +216,21 @@ def _add_f64(
     instance: Instance, space: Namespace, deadline: float,
     key: int, key_len: int, delta: int, floor: int, ceiling: int, ttl: int, out: int,
 ) -> int:  # fmt: skip
-    _check_room(instance, out, 8 if out else 0)
-    low, high = _double(floor), _double(ceiling)
+    check_room(instance, out, 8 if out else 0)
+    low, high = double(floor), double(ceiling)
     done, number = space.add_float(
-        _key(instance, key, key_len), _double(delta), deadline=deadline, ttl=_ttl(ttl),
-        floor=None if low == -_INFINITY else low, ceiling=None if high == _INFINITY else high,
+        read_key(instance, key, key_len), double(delta), deadline=deadline, ttl=seconds(ttl),
+        floor=None if low == -INFINITY else low, ceiling=None if high == INFINITY else high,
     )  # fmt: skip
     if out:
-        instance.write(out, _f64.pack(number))
+        instance.write(out, F64.pack(number))
     return done
 
 
 def _count(
     instance: Instance, space: Namespace, deadline: float, prefix: int, prefix_len: int
 ) -> int:
-    return space.count(_key(instance, prefix, prefix_len), deadline=deadline)
+    return space.count(read_key(instance, prefix, prefix_len), deadline=deadline)
 
 
 def _list(
@@ -234,70 +240,25 @@ def _list(
     if cursor_len > 2 * MAX_KEY:
         raise StateValueError(f"a cursor of {cursor_len} bytes is none; begin anew", "cursor")
     page = space.list(
-        _key(instance, prefix, prefix_len), deadline=deadline,
+        read_key(instance, prefix, prefix_len), deadline=deadline,
         cursor=instance.read(cursor, cursor_len), limit=limit,
     )  # fmt: skip
-    return _give(instance, pack_page(page), out, cap)
+    return give(instance, pack_page(page), out, cap)
 
 
 def _get_many(
     instance: Instance, space: Namespace, deadline: float, keys: int, size: int, out: int, cap: int
 ) -> int:
-    _check_batch(size, _MAX_KEYS)
+    check_batch(size, MAX_KEYS)
     names = tuple(unpack_keys(instance.read(keys, size)))
-    return _give(instance, pack_values(space.get_many(names, deadline=deadline)), out, cap)
+    return give(instance, pack_values(space.get_many(names, deadline=deadline)), out, cap)
 
 
 def _delete_many(
     instance: Instance, space: Namespace, deadline: float, keys: int, size: int
 ) -> int:
-    _check_batch(size, _MAX_KEYS)
+    check_batch(size, MAX_KEYS)
     return space.delete_many(unpack_keys(instance.read(keys, size)), deadline=deadline)
-
-
-_INFINITY: Final = float("inf")
-#: The most bytes of packed keys.
-_MAX_KEYS: Final = MAX_BATCH * (4 + MAX_KEY)
-
-
-def _key(instance: Instance, pointer: int, length: int) -> bytes:
-    """Read a key or prefix; namespaces check the rest."""
-    if length > MAX_KEY:
-        raise StateQuota(f"a key of {length} bytes is longer than any may be", "key_size")
-    return instance.read(pointer, length)
-
-
-def _check_batch(size: int, most: int) -> None:
-    if size > most:
-        what = f"{size} bytes of keys and values in one operation are more than {most}"
-        raise StateValueError(f"{what}; make several of it", "batch")
-
-
-def _check_room(instance: Instance, out: int, cap: int) -> None:
-    """Trap now if a result could not be written, and not when something has been changed."""
-    if cap and out + cap > instance.memory_size():
-        raise instance.outside(out, cap)
-
-
-def _give(instance: Instance, data: bytes | None, out: int, cap: int) -> int:
-    if data is None:
-        return NONE
-    if len(data) <= cap:
-        instance.write(out, data)
-    return len(data)
-
-
-def _signed(bits: int) -> int:
-    return bits - (1 << 64) if bits >> 63 else bits
-
-
-def _double(bits: int) -> float:
-    number: float = _f64.unpack(_u64(bits))[0]
-    return number
-
-
-def _ttl(bits: int) -> float | None:
-    return None if bits == FOR_EVER else _signed(bits) / 1000
 
 
 def _closed(name: str) -> StateValueError:
