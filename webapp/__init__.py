@@ -19,6 +19,14 @@ from .shop import shop
 
 _ROOT = Path(__file__).resolve().parents[1]
 
+#: What plugins may use; what every matching pattern grants, together.
+_GRANTS = {
+    "*": ["log", "clock", "random"],
+    "flash_sale": ["state"],
+    "rate_limit*": ["state"],  # a second limit is a copy under another name
+    "inventory_hold": ["state"],
+}
+
 
 def create_app(config: dict[str, Any] | None = None) -> Flask:
     """Make the shop.
@@ -34,6 +42,7 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
         DATABASE="shop.sqlite3",
         MAX_CONTENT_LENGTH=64 * 1024,
         PLUGIN_HOST_DIR=str(_ROOT / "plugins"),
+        PLUGIN_HOST_GRANTS=_GRANTS,
         SESSION_COOKIE_SAMESITE="Lax",
     )
     app.config.from_prefixed_env()

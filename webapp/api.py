@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, url_for
 from werkzeug.exceptions import BadRequest, NotFound
 
-from . import cart, catalog, inputs, orders, pricing
+from . import cart, catalog, holds, inputs, orders, pricing
 from .db import get_db
 from .extensions import plugins
 from .hooks import Line, Quote
@@ -20,13 +20,14 @@ api = Blueprint("api", __name__, url_prefix="/api")
 @api.get("/products")
 def products() -> Response:
     """List what there is to buy."""
-    return _json({"products": catalog.products(get_db())})
+    return _json({"products": holds.available(catalog.products(get_db()))})
 
 
 @api.get("/products/<sku>")
 def product(sku: str) -> Response:
     """Return one product."""
-    return _json(catalog.product(get_db(), sku))
+    (found,) = holds.available([catalog.product(get_db(), sku)])
+    return _json(found)
 
 
 @api.post("/quote")
@@ -45,9 +46,9 @@ def show_cart() -> Response:
 @api.put("/cart")
 def replace_cart() -> Response:
     """Make the items of the body the cart of the session, and price them."""
-    wanted = inputs.json_body(inputs.CartIn)
-    _lines(get_db(), wanted.items)
-    cart.replace(wanted.items)
+    db, wanted = get_db(), inputs.json_body(inputs.CartIn)
+    _lines(db, wanted.items)
+    cart.replace(db, wanted.items)
     return _json(_cart_quote())
 
 
@@ -61,6 +62,7 @@ def place_order() -> Response:
         user=inputs.current_user(),
         note=wanted.note,
         agreed=wanted.expected_total,
+        holder=holds.visitor() if wanted.items is None else None,
     )
     placed = orders.place(db, wish)
     if wanted.items is None:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import sqlite3
 
 import msgspec
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Conflict, NotFound
 
 from .hooks import Line
+
+
+class OutOfStock(Conflict):
+    """There are fewer pieces of an article than are wanted."""
+
+    def __init__(self, name: str, left: int, so: str) -> None:
+        what = f"{name} is sold out" if left == 0 else f"Only {left} of {name} left"
+        super().__init__(f"{what}. {so}")
 
 
 class Product(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from .extensions import plugins
 
 Cents = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Pieces = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -71,6 +72,33 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: Annotated[str, msgspec.Meta(max_length=300)] = ""
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """A visitor wants so many pieces of an article kept for them, in place of what is held now.
+
+    :param holder: a random text that stands for the visitor.
+    :param stock: how many pieces there are, held ones included.
+    """
+
+    sku: str
+    holder: str
+    quantity: Pieces
+    stock: Pieces
+
+
+class Held(msgspec.Struct, frozen=True):
+    """`quantity` pieces are held for the visitor now; `free` is how many could be."""
+
+    quantity: Pieces
+    free: Pieces
+
+
+class HeldQuery(msgspec.Struct, frozen=True):
+    """Which pieces of these articles are held for others than this visitor, if it is one?"""
+
+    skus: list[str]
+    holder: str | None
+
+
 @plugins.hookspec("price_quote", combine="chain", input=Quote, output=Quote)
 def price_quote(quote: Quote) -> Quote:
     """Price the items; each plugin gets the quote that the one before it answered."""
@@ -81,3 +109,15 @@ def price_quote(quote: Quote) -> Quote:
 def order_accept(draft: OrderDraft) -> Verdict:
     """Accept or refuse an order; the first plugin that answers decides."""
     return Verdict(accepted=True, reason="")
+
+
+@plugins.hookspec("stock_hold", combine="first", input=Hold, output=Held)
+def stock_hold(hold: Hold) -> Held:
+    """Hold pieces for a visitor, all or none; a quantity of 0 lets go of them."""
+    return Held(hold.quantity, hold.stock)
+
+
+@plugins.hookspec("stock_held", combine="first", input=HeldQuery, output=dict[str, Pieces])
+def stock_held(query: HeldQuery) -> dict[str, int]:
+    """Return how many pieces are held for others, by article number."""
+    return {}

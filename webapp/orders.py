@@ -5,21 +5,19 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 from werkzeug.exceptions import BadRequest, Conflict, NotFound
 
-from . import pricing
+from . import holds, pricing
+from .catalog import OutOfStock
 from .db import transaction
 from .hooks import Discount, Line, Quote
 from .money import money
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # no I, L, O, U: they are misread
 _NUMBER_LENGTH = 12
-
-
-class OutOfStock(Conflict):
-    """There are fewer pieces than the order asks for."""
 
 
 class OrderRefused(Conflict):
@@ -48,6 +46,7 @@ class Wish(msgspec.Struct, frozen=True):
     """What a customer asks for.
 
     :param agreed: the total in cents that the customer saw; None agrees to any.
+    :param holder: for whom pieces are held already; None if for nobody.
     :param once: a random value of the form; an order with the same one is placed only once.
     """
 
@@ -56,6 +55,7 @@ class Wish(msgspec.Struct, frozen=True):
     flash: bool = False
     note: str = ""
     agreed: int | None = None
+    holder: str | None = None
     once: str | None = None
 
 
@@ -74,7 +74,7 @@ def place(db: sqlite3.Connection, wish: Wish) -> Order:
     # The plugins are asked before the write lock is taken: a slow guest delays nobody else's order.
     priced = pricing.quote(wish.lines, wish.user, wish.flash)
     _agree(wish, priced)
-    with transaction(db):
+    with _held(db, wish), transaction(db):
         # Asked again: a second click may have been waiting for the lock that the first one held.
         if (placed := _placed(db, wish.once)) is not None:
             return placed
@@ -126,6 +126,11 @@ def _agree(wish: Wish, priced: Quote) -> None:
         raise OrderRefused(answer.reason or "This order cannot be accepted at the moment.")
 
 
+def _held(db: sqlite3.Connection, wish: Wish) -> AbstractContextManager[None]:
+    # The flash sale has a stock of its own, which nobody holds.
+    return nullcontext() if wish.flash else holds.while_ordering(db, wish.lines, wish.holder)
+
+
 def _placed(db: sqlite3.Connection, once: str | None) -> Order | None:
     if once is None:
         return None
@@ -142,9 +147,7 @@ def _take(db: sqlite3.Connection, line: Line, flash: bool) -> None:
     if taken.rowcount == 1:
         return
     row = db.execute(f"SELECT stock FROM {table} WHERE sku = ?", (line.sku,)).fetchone()  # noqa: S608 - one of two constants
-    left = row["stock"] if row else 0
-    what = f"{line.name} is sold out" if left == 0 else f"Only {left} of {line.name} left"
-    raise OutOfStock(f"{what}. Nothing was ordered.")
+    raise OutOfStock(line.name, row["stock"] if row else 0, "Nothing was ordered.")
 
 
 def _store(db: sqlite3.Connection, wish: Wish, priced: Quote) -> str:

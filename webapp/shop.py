@@ -8,7 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
-from . import cart, catalog, csrf, errors, inputs, orders, pricing
+from . import cart, catalog, csrf, errors, holds, inputs, orders, pricing
 from .db import get_db
 from .extensions import plugins
 
@@ -24,14 +24,14 @@ _LIVE = (2, 5, 10)  # seconds, the choices of the plugin page
 @shop.get("/")
 def products() -> str:
     """Show everything there is to buy."""
-    return render_template("products.html", products=catalog.products(get_db()))
+    return render_template("products.html", products=holds.available(catalog.products(get_db())))
 
 
 @shop.get("/products/<sku>")
 def product(sku: str) -> ResponseReturnValue:
     """Show one product and its price for the quantity in the query."""
     db, user = get_db(), inputs.current_user()
-    item = catalog.product(db, sku)
+    (item,) = holds.available([catalog.product(db, sku)])
     problem, quantity = None, 1
     try:
         quantity = inputs.quantity(request.args.get("quantity", "1"))
@@ -55,9 +55,10 @@ def show_cart() -> str:
 @shop.post("/cart/add")
 def cart_add() -> ResponseReturnValue:
     """Put pieces of an article into the cart."""
-    item = catalog.product(get_db(), request.form.get("sku", ""))
+    db = get_db()
+    item = catalog.product(db, request.form.get("sku", ""))
     quantity = inputs.quantity(request.form.get("quantity", ""))
-    cart.add(item.sku, quantity)
+    cart.add(db, item.sku, quantity)
     flash(f"{quantity} × {item.name} added to your cart.")
     return redirect(url_for("shop.show_cart"), 303)
 
@@ -65,20 +66,23 @@ def cart_add() -> ResponseReturnValue:
 @shop.post("/cart/update")
 def cart_update() -> ResponseReturnValue:
     """Set the number of pieces of an article in the cart; 0 takes it out."""
-    item = catalog.product(get_db(), request.form.get("sku", ""))
+    db = get_db()
+    item = catalog.product(db, request.form.get("sku", ""))
     quantity = inputs.quantity(request.form.get("quantity", ""), least=0)
-    cart.put(item.sku, quantity)
+    cart.put(db, item.sku, quantity)
     flash(f"{item.name}: quantity is now {quantity}." if quantity else f"{item.name} removed.")
     return redirect(url_for("shop.show_cart"), 303)
 
 
 @shop.get("/checkout")
 def checkout() -> ResponseReturnValue:
-    """Show what is about to be ordered, and ask for confirmation."""
-    lines = cart.lines(get_db())
+    """Show what is about to be ordered, and ask for confirmation; it is held from now on."""
+    db = get_db()
+    lines = cart.lines(db)
     if not lines:
         flash("Your cart is empty.")
         return redirect(url_for("shop.show_cart"), 303)
+    cart.keep(db)
     priced = pricing.quote(lines, inputs.current_user())
     return render_template("checkout.html", quote=priced, once=secrets.token_urlsafe(16))
 
@@ -92,6 +96,7 @@ def place_order() -> ResponseReturnValue:
         user=inputs.current_user(),
         note=inputs.note(request.form.get("note", "")),
         agreed=inputs.cents(request.form.get("expected_total")),
+        holder=holds.visitor(),
         once=inputs.once(request.form.get("once")),
     )
     order = orders.place(db, wish)
