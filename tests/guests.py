@@ -83,6 +83,15 @@ TRAP = "unreachable"
 UNCHANGED = "(i64.const 0)"
 
 
+def answering_config(hook: str) -> str:
+    """A guest whose hook answers the configuration that it was given at its start."""
+    start = f"""(global.set $n (local.get $len))
+      (memory.copy (i32.const 131072) (i32.const {HEAP}) (local.get $len)) (i64.const 0)"""
+    answer = f"(i64.or (i64.const {packed(131072, 0)}) (i64.extend_i32_u (global.get $n)))"
+    more = "(global $n (mut i32) (i32.const 0))"
+    return module({"ph_init": start, hook: answer}, extra=more)
+
+
 def adding(name: str, value: str, hook: str = "on_response") -> str:
     """A guest that adds one header."""
     return returning(hook, edits(edit(ADD_HEADER, name.encode(), value.encode())))

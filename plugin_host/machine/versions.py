@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
@@ -24,6 +24,8 @@ from ..files.private import read
 from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError
 from .versionfile import is_kept, parse, parts_of, read_header
+
+T = TypeVar("T")
 
 _log = logging.getLogger("plugin_host")
 
@@ -198,42 +200,40 @@ class VersionStore:
         return sorted(found, key=lambda f: (f.mtime_ns, f.digest), reverse=True)
 
     def _describe(self, found: _Found) -> StoredVersion | None:
-        try:
+        def describe() -> StoredVersion:
             with open(found.path, "rb") as file:
                 header = read_header(file)
-        except FileNotFoundError:
-            return None  # pruned by another worker
-        except OSError as error:
-            self._complain(f"{found.path.name} cannot be read: {error}")
-            return None
-        except ValueError as error:
-            self._drop(found, str(error))
-            return None
-        stored_at = found.mtime_ns / 1e9
-        return StoredVersion(
-            found.digest,
-            found.name,
-            header.version,
-            stored_at,
-            header.file_name,
-            header.module_size,
-        )
+            return StoredVersion(
+                found.digest,
+                found.name,
+                header.version,
+                found.mtime_ns / 1e9,
+                header.file_name,
+                header.module_size,
+            )
+
+        return self._read(found, describe)
 
     def _load(self, found: _Found) -> Candidate | None:
-        try:
+        def load() -> Candidate:
             candidate = parse(read(found.path, _MAX_SIZE)[1])
+            if candidate.digest != found.digest:
+                raise ValueError(f"its content's digest is {candidate.digest:.12}")
+            return candidate
+
+        return self._read(found, load)
+
+    def _read(self, found: _Found, how: Callable[[], T]) -> T | None:
+        """Return what a file holds; a damaged one is removed."""
+        try:
+            return how()
         except FileNotFoundError:
-            return None
+            pass  # pruned by another worker
         except OSError as error:
             self._complain(f"{found.path.name} cannot be read: {error}")
-            return None
         except ValueError as error:
             self._drop(found, str(error))
-            return None
-        if candidate.digest != found.digest:
-            self._drop(found, f"its content's digest is {candidate.digest:.12}")
-            return None
-        return candidate
+        return None
 
     def _drop(self, found: _Found, why: str) -> None:
         _log.error("%s: damaged (%s), removed", found.path, why)

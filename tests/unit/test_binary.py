@@ -8,6 +8,7 @@ import pytest
 import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
+from wasm_bytes import HEADER, leb, section
 
 from plugin_host.modules.binary import (
     BinaryError,
@@ -25,8 +26,6 @@ from plugin_host.modules.binary import (
 )
 from plugin_host.modules.sections import MAX_SECTIONS
 from plugin_host.wasm.engine import FEATURES
-
-HEADER = b"\0asm\1\0\0\0"
 
 HOOK = """
 (module
@@ -73,18 +72,6 @@ def engine() -> wasmtime.Engine:
 
 def wasm(text: str) -> bytes:
     return bytes(wasmtime.wat2wasm(text))
-
-
-def leb(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def section(number: int, content: bytes) -> bytes:
-    return bytes([number]) + leb(len(content)) + content
 
 
 def custom(name: bytes, content: bytes) -> bytes:

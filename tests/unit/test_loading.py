@@ -301,16 +301,10 @@ def test_the_embedded_manifest_is_read_and_one_beside_it_wins(
 
 def test_init_gets_the_config_as_json(make_app: MakeApp, folder: Path) -> None:
     """The guest sees its manifest's config; here it answers with the bytes that it was given."""
-    text = guests.module(
-        {
-            "ph_init": """(global.set $n (local.get $len))
-              (memory.copy (i32.const 131072) (i32.const 4096) (local.get $len)) (i64.const 0)""",
-            "ask": f"""(i64.or (i64.const {guests.packed(131072, 0)})
-              (i64.extend_i32_u (global.get $n)))""",
-        },
-        extra="(global $n (mut i32) (i32.const 0))",
+    drop(
+        folder,
+        {"a.wat": guests.answering_config("ask"), "a.toml": 'config = { b = [1, 2], a = "é" }'},
     )
-    drop(folder, {"a.wat": text, "a.toml": 'config = { b = [1, 2], a = "é" }'})
     app, plugins = make_app()
     plugins.hookspec("ask")
     with app.app_context():

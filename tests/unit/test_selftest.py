@@ -140,17 +140,8 @@ def test_recorded_calls_share_an_instance_with_their_config_only(check: Check) -
 
 def test_a_recorded_call_has_its_own_config(check: Check) -> None:
     """`ph_init` gets the test's config whole, in place of the plugin's."""
-    text = guests.module(
-        {
-            "ph_init": """(global.set $n (local.get $len))
-              (memory.copy (i32.const 131072) (i32.const 4096) (local.get $len)) (i64.const 0)""",
-            "ask": f"""(i64.or (i64.const {guests.packed(131072, 0)})
-              (i64.extend_i32_u (global.get $n)))""",
-        },
-        extra="(global $n (mut i32) (i32.const 0))",
-    )
     check(
-        text,
+        guests.answering_config("ask"),
         """
         config = { a = 1, b = 2 }
         [[selftest]]
