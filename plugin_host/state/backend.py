@@ -16,11 +16,17 @@ Clock = Callable[[], int]
 N = TypeVar("N", int, float)
 
 _NS_PER_MS: Final = 1_000_000
+_LONGEST_WAIT: Final = 86_400.0  # seconds
 
 
 def wall_clock() -> int:
     """Return this machine's time of day in milliseconds."""
     return time.time_ns() // _NS_PER_MS
+
+
+def time_left(deadline: float) -> float:
+    """Return the seconds until a deadline, as much as locks and sockets can wait; 0 is none."""
+    return max(0.0, min(deadline - time.monotonic(), _LONGEST_WAIT))
 
 
 class Swap(NamedTuple):
@@ -71,7 +77,7 @@ class Backend(Protocol):
     """A place where state is kept; each method is atomic, and ends by ``deadline``.
 
     Arguments have been checked. Keys that have expired are never seen. A ``ttl`` is in
-    milliseconds; None is for ever. ``deadline`` is a `time.monotonic`. All raise
+    milliseconds; None is for ever. ``deadline`` is a `time.monotonic`, or infinite. All raise
     `StateUnavailable`; what writes raises `StateQuota` when there is no room, having changed
     nothing.
     """

@@ -6,7 +6,6 @@ A forked child goes on with a copy of its own.
 from __future__ import annotations
 
 import heapq
-import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
@@ -15,7 +14,7 @@ from plugin_host import osthread
 from plugin_host.errors import StateUnavailable
 
 from . import forking
-from .backend import Admission, Clock, Entry, Outcome, Sum, Swap, after, wall_clock
+from .backend import Admission, Clock, Entry, Outcome, Sum, Swap, after, time_left, wall_clock
 from .numbers import Addition, write_number
 from .quota import Space, too_many_bytes, too_many_keys
 
@@ -122,8 +121,8 @@ class MemoryBackend:
             self._lock.release()
 
     def _acquire(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0 or not self._lock.acquire(True, left):
+        left = time_left(deadline)
+        if not left or not self._lock.acquire(True, left):
             raise StateUnavailable(
                 LABEL, "the deadline has passed", "give the hook a longer timeout_ms"
             )

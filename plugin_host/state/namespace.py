@@ -29,9 +29,9 @@ class Namespace:
     """Keys and values, both bytes, that others do not see.
 
     Every operation is atomic, and raises `StateUnavailable` when it is not done by ``deadline``,
-    which is a `time.monotonic`. A ``ttl`` is in seconds; without one a key stays until it is
-    deleted. Errors of arguments are `StateQuota` for what is too large and `StateValueError` for
-    the rest; what raises them has changed nothing.
+    which is a `time.monotonic`, or infinite. A ``ttl`` is in seconds; without one a key stays until
+    it is deleted. Errors of arguments are `StateQuota` for what is too large and `StateValueError`
+    for the rest; what raises them has changed nothing.
     """
 
     __slots__ = ("_backend", "_space")

@@ -23,6 +23,7 @@ from plugin_host.errors import StateUnavailable
 from plugin_host.sockets import Connection, Tls, connect
 
 from . import forking
+from .backend import time_left
 from .redis_scripts import Script
 
 #: Seconds to connect, to authenticate and to select the database.
@@ -112,7 +113,7 @@ class Wire:
 
     def _use(self, deadline: float, work: Any, *arguments: Any) -> Any:
         connection = self._take(deadline)
-        connection.wire.deadline = deadline
+        connection.wire.deadline = time.monotonic() + time_left(deadline)
         try:
             reply = work(connection, *arguments)
         except (RedisError, OSError) as error:
@@ -140,12 +141,12 @@ class Wire:
 
     def _wait(self, deadline: float) -> None:
         """Wait until there may be a connection; see that one is being made."""
-        left = deadline - time.monotonic()
+        left = time_left(deadline)
         with self._turn:
             failure = self._failure
             if failure and time.monotonic() - failure[0] < _PAUSE:
                 raise self._away(failure[1].cause, failure[1].remedy) from failure[1].__cause__
-            if left <= 0:
+            if not left:
                 raise self._away(
                     "there was no connection before the deadline",
                     "see whether the server can be reached; if it can, the next call will do",

@@ -15,7 +15,7 @@ from plugin_host.errors import StateError, StateUnavailable
 
 from . import sqlite_sql as sql
 from . import sqlite_work as does
-from .backend import Admission, Clock, Entry, Sum, Swap, after, wall_clock
+from .backend import Admission, Clock, Entry, Sum, Swap, after, time_left, wall_clock
 from .numbers import Addition
 from .quota import Space
 from .sqlite_files import Connection, Files
@@ -67,8 +67,8 @@ class SqliteBackend:
         """Do something on a connection; again and again while the file is locked."""
         nap = _LONGEST_NAP / 16
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            left = time_left(deadline)
+            if not left:
                 raise self._late(nap > _LONGEST_NAP / 16)
             try:
                 return self._try(work)

@@ -684,6 +684,15 @@ def test_a_deadline_that_has_passed(world: World) -> None:
     assert space.get(b"n", deadline=soon()) is None
 
 
+def test_a_deadline_may_be_infinite(world: World) -> None:
+    """Who can wait for ever says so."""
+    space = world.namespace()
+    space.put(b"k", b"v", deadline=math.inf)
+    assert space.add(b"n", 1, deadline=math.inf) == Sum(True, 1)
+    assert Store(world.backends[0], "test").sweep(deadline=math.inf) == 0
+    assert space.get(b"k", deadline=math.inf) == b"v"
+
+
 def test_a_closed_backend_opens_again(world: World) -> None:
     """Closing lets go of files and connections; nothing is lost by it."""
     backend = world.backend()
