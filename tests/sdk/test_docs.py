@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plugin_host.config import CAPABILITIES
 from plugin_host.sdk import LANGUAGES, __main__, path
 
 from .conftest import ROOT, MakeApp, state
@@ -49,7 +50,9 @@ def test_every_export() -> None:
     assert exported() - documented() == set()
 
 
-@pytest.mark.parametrize("file", ["request.ts", "response.ts", "message.ts", "view.ts", "json.ts"])
+@pytest.mark.parametrize(
+    "file", ["request.ts", "response.ts", "message.ts", "view.ts", "json.ts", "state.ts"]
+)
 def test_every_member(file: str) -> None:
     """Every public member of the SDK's classes is explained."""
     found = members(file)
@@ -58,7 +61,7 @@ def test_every_member(file: str) -> None:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(5))
 def test_assemblyscript(
     build: Any, tmp_path: Path, folder: Path, make_app: Any, index: int
 ) -> None:
@@ -66,7 +69,7 @@ def test_assemblyscript(
     source = tmp_path / "index.ts"
     source.write_text(blocks("ts")[index])
     (folder / "example.wasm").write_bytes(build.compile_source(source))
-    assert len(blocks("ts")) == 4
+    assert len(blocks("ts")) == 5
     loads(make_app)
 
 
@@ -124,7 +127,7 @@ def test_c(folder: Path, tmp_path: Path, make_app: MakeApp) -> None:
 
 def loads(make_app: MakeApp) -> Any:
     """A client of a site whose only plugin is the example."""
-    app, plugins = make_app()
+    app, plugins = make_app(GRANTS=list(CAPABILITIES))
     client = app.test_client()
     (loaded,) = state(plugins, client)
     assert (loaded["state"], loaded["load_error"]) == ("serving", None)

@@ -10,4 +10,6 @@ export { unchanged, noAnswer, payload, payloadJson, reply, replyBytes, replyJson
 export { log, unixNanos, unixMillis, monotonicNanos, random, randomBytes } from "./host";
 export { siphash, keyedHash, share } from "./hash";
 export { parseTime, NO_TIME } from "./time";
+export { State, StatePage, Admission, FOREVER } from "./state";
+export { StateCode } from "./statecode";
 export { formValue, formText } from "./form";
