@@ -32,7 +32,7 @@ from .errors import (
     StateUnavailable,
     StateValueError,
 )
-from .extension import PluginHost, plugins_changed
+from .extension import PluginHost, plugin_event, plugins_changed
 from .problem import HookFailed
 
 __all__ = [
@@ -63,5 +63,6 @@ __all__ = [
     "StateTypeError",
     "StateUnavailable",
     "StateValueError",
+    "plugin_event",
     "plugins_changed",
 ]

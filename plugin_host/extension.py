@@ -11,20 +11,29 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from blinker import Namespace
-from flask import Flask, current_app, has_request_context, request
+from flask import Flask, current_app, has_request_context, request, session
 from flask.logging import default_handler, has_level_handler
 
+from .abi.app import App, Event
+from .abi.metrics import by_plugin, exposition
 from .config import Settings
 from .errors import ConfigError
-from .hookspec import HookSpec
+from .hookspec import HookSpec, Question
 from .host import dispatch
 from .host.dispatch import Exchange
+from .host.failure import request_id
 from .host.host import Change, Host
 from .site import EXTENSION, Site, pinned_key
 
 #: Sent with the app as sender, in the thread that reloads, after what serves has changed in this
 #: process; ``changes`` is a tuple of `Change`.
 plugins_changed = Namespace().signal("plugins-changed")
+
+#: Sent with the app as sender, in the thread of the call and after it, when a plugin has emitted
+#: something; ``event`` has ``plugin``, ``name``, ``data``, ``json()`` and ``request_id``.
+plugin_event = Namespace().signal("plugin-event")
+
+logger = logging.getLogger("plugin_host")
 
 _Default = TypeVar("_Default", bound=Callable[..., Any])
 
@@ -38,6 +47,7 @@ class PluginHost:
 
     def __init__(self, app: Flask | None = None) -> None:
         self._specs: dict[str, HookSpec] = {}
+        self._questions: dict[str, Question] = {}
         if app is not None:
             self.init_app(app)
 
@@ -54,7 +64,8 @@ class PluginHost:
                 f"the app {app.name!r} has a plugin host already; call init_app once per app"
             )
         settings = Settings.from_mapping(app.config, app.root_path, app.instance_path)
-        host = Host(settings, _announcer(app))
+        given = App(self._questions, _deliverer(app), _session_value, _request_id)
+        host = Host(settings, _announcer(app), given)
         _show_log()
         if host.settings.enabled:
             host.reconcile(initial=True)
@@ -90,6 +101,27 @@ class PluginHost:
             return function
 
         return default
+
+    def provide(
+        self, name: str, *, input: Any = None, output: Any = None
+    ) -> Callable[[_Default], _Default]:
+        """Decorate a function that answers a question of plugins that are granted ``call``.
+
+        It is called with what the plugin sent, in the context and thread of the request or call in
+        which the plugin asks, under the deadline of the plugin's hook: one that takes longer
+        returns to nobody. The plugin gets what it returns, or an error if it raises.
+
+        :param input: and ``output``: types as of `hookspec`, of what is sent and of the answer.
+        :raises ConfigError: the name or the types are wrong, or the name is provided already.
+        """
+
+        def provided(function: _Default) -> _Default:
+            if name in self._questions:
+                raise ConfigError(f"the question {name!r} is provided already; provide it once")
+            self._questions[name] = Question(name, input, output, function)
+            return function
+
+        return provided
 
     def call(self, name: str, payload: Any = None) -> Any:
         """Call a business hook: see `hookspec` for what comes back.
@@ -141,6 +173,21 @@ class PluginHost:
             ]
         return [dataclasses.asdict(worker) for worker in host.depot.workers()]
 
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Return the metrics that plugins keep themselves, by plugin, JSON-able.
+
+        Each has ``counters`` (numbers by name) and ``histograms`` (by name ``counts`` of values in
+        each bucket, and their ``sum``), added up over all versions that serve and all workers of
+        this machine.
+        """
+        own = os.getpid()
+        others = [worker["status"] for worker in self.fleet() if worker["pid"] != own]
+        return by_plugin([self.status(), *others])
+
+    def metrics_text(self) -> str:
+        """Return `metrics` in Prometheus's text format."""
+        return exposition(self.metrics())
+
     def reload(self) -> None:
         """Load all plugins of this process afresh, changed or not."""
         _host().reload()
@@ -156,6 +203,36 @@ def _announcer(app: Flask) -> Callable[[tuple[Change, ...]], None]:
             plugins_changed.send(sender, changes=changes)
 
     return announce
+
+
+def _deliverer(app: Flask) -> Callable[[Event], None]:
+    """Return what sends `plugin_event` for an app, without keeping the app alive."""
+    reference = weakref.ref(app)
+
+    def deliver(event: Event) -> None:
+        sender = reference()
+        for receiver in plugin_event.receivers_for(sender) if sender is not None else ():
+            try:
+                receiver(sender, event=event)
+            except Exception:
+                logger.exception(
+                    "plugin %s: a receiver of its event %s failed",
+                    event.plugin,
+                    event.name,
+                    extra={"plugin": event.plugin, "request_id": event.request_id},
+                )
+
+    return deliver
+
+
+def _session_value(key: str) -> Any:
+    if not has_request_context():
+        raise KeyError(key)
+    return session[key]
+
+
+def _request_id() -> str | None:
+    return request_id(request.environ) if has_request_context() else None
 
 
 def _show_log() -> None:

@@ -1,4 +1,4 @@
-"""A hookspec: the contract of one business hook between the app and its plugins."""
+"""The contracts between the app and its plugins: of a business hook, and of a question."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class HookSpec:
     _output: _Codec = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        _check_name("hookspec", self.name)
         who = f"hookspec {self.name!r}"
         if self.combine not in _COMBINE:
             hint = did_you_mean(str(self.combine), _COMBINE)
@@ -97,6 +97,52 @@ class HookSpec:
             raise PayloadError(f"the answer does not fit {self.name!r}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What plugins may ask the app; types are as in a `HookSpec`.
+
+    :param input: the type of what a plugin sends along.
+    :param output: the answer's type.
+    :param answer: gives the answer; called with what the plugin sent.
+    :raises ConfigError: if the contract cannot be kept.
+    """
+
+    name: str
+    input: Any
+    output: Any
+    answer: Callable[[Any], Any]
+    _input: _Codec = field(init=False, repr=False, compare=False)
+    _output: _Codec = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_name("question", self.name)
+        who = f"question {self.name!r}"
+        if not callable(self.answer):
+            raise ConfigError(f"{who}: answer is {show(self.answer)}; allowed: a function")
+        object.__setattr__(self, "_input", _Codec(f"{who}: input", self.input))
+        object.__setattr__(self, "_output", _Codec(f"{who}: output", self.output))
+
+    def decode(self, data: bytes) -> Any:
+        """Return what a plugin has sent; nothing at all stands for JSON's null.
+
+        :raises PayloadError: if the bytes do not fit `input`.
+        """
+        try:
+            return self._input.decode(data if data or self.input is bytes else b"null")
+        except Exception as error:  # a type's own __post_init__ may raise anything
+            raise PayloadError(f"what was sent does not fit {self.name!r}: {error}") from error
+
+    def encode(self, answer: Any) -> bytes:
+        """Return the bytes of an answer.
+
+        :raises PayloadError: if the answer does not fit `output`.
+        """
+        try:
+            return self._output.encode(answer)
+        except Exception as error:
+            raise PayloadError(f"the answer does not fit {self.name!r}: {error}") from error
+
+
 class _Codec:
     """JSON, or plain bytes, of one type."""
 
@@ -128,7 +174,7 @@ class _Codec:
 
     def _encode_raw(self, payload: Any) -> bytes:
         if not self._raw:
-            raise TypeError("bytes are no JSON; declare input=bytes to pass them as they are")
+            raise TypeError("bytes are no JSON; declare the type bytes to pass them as they are")
         if not isinstance(payload, bytes | bytearray | memoryview):
             raise TypeError(f"Expected `bytes`, got `{type(payload).__name__}`")
         return bytes(payload)
@@ -137,10 +183,10 @@ class _Codec:
         return bytes(data) if self._raw else self._decoder.decode(data)
 
 
-def _check_name(name: Any) -> None:
+def _check_name(what: str, name: Any) -> None:
     if not isinstance(name, str) or not re.match(HOOK_NAME, name):
-        raise ConfigError(f"hookspec {show(name)}: allowed as a name: {HOOK_ALLOWED}")
-    if name in HTTP_HOOKS:
+        raise ConfigError(f"{what} {show(name)}: allowed as a name: {HOOK_ALLOWED}")
+    if what == "hookspec" and name in HTTP_HOOKS:
         raise ConfigError(
             f"hookspec {name!r}: HTTP hooks have a contract of their own and need no hookspec;"
             " choose another name"

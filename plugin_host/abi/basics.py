@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Iterator
 
@@ -28,6 +27,12 @@ def groups(services: Services) -> Iterator[Group]:
         text = instance.read(pointer, length if length <= MAX_LOG else MAX_LOG)
         services.log(instance, _LEVELS[level], text.decode("utf-8", "replace"))
 
+    def random(instance: Instance, pointer: int, length: int) -> None:
+        if length > MAX_RANDOM:
+            what = f"asked for {length} random bytes, at most {MAX_RANDOM} at once"
+            raise GuestTrap(what, "host")
+        instance.write(pointer, services.random(length))
+
     i32, i64 = "i32", "i64"
     yield Group(
         "",
@@ -38,7 +43,7 @@ def groups(services: Services) -> Iterator[Group]:
     )
     yield Group("log", (HostFunction("plugin_host", "log", (i32, i32, i32), (), log),))
     yield Group("clock", (HostFunction("plugin_host", "now", (i32,), (i64,), _now),))
-    yield Group("random", (HostFunction("plugin_host", "random", (i32, i32), (), _random),))
+    yield Group("random", (HostFunction("plugin_host", "random", (i32, i32), (), random),))
 
 
 def _now(_instance: Instance, clock: int) -> int:
@@ -47,12 +52,6 @@ def _now(_instance: Instance, clock: int) -> int:
     if clock == 1:
         return time.monotonic_ns()
     raise GuestTrap(f"clock {clock} is neither 0 (Unix time) nor 1 (monotonic)", "host")
-
-
-def _random(instance: Instance, pointer: int, length: int) -> None:
-    if length > MAX_RANDOM:
-        raise GuestTrap(f"asked for {length} random bytes, at most {MAX_RANDOM} at once", "host")
-    instance.write(pointer, secrets.token_bytes(length))
 
 
 def _abort(instance: Instance, message: int, file: int, line: int, column: int) -> None:

@@ -8,12 +8,12 @@ a guest's log written after the call?"). So a host function only takes note.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from time import monotonic
 
 from ..throttle import Throttle
 from ..wasm.instance import Instance
+from .calling import Key, this_call
 
 #: Seconds of the steady rate that may come at once.
 BURST = 10
@@ -30,7 +30,7 @@ class GuestLog:
     :param rate: how many lines per second may go there, steadily; a long line counts as several.
     """
 
-    __slots__ = ("_logger", "_rate", "_throttle", "pending")
+    __slots__ = ("_logger", "_rate", "_throttle", "pending", "request_id")
 
     def __init__(
         self, logger: logging.Logger, rate: float, clock: Callable[[], float] = monotonic
@@ -40,10 +40,12 @@ class GuestLog:
         self._throttle = Throttle(rate, rate * BURST, clock)
         #: Lines with their levels, by the thread (or greenlet) whose guest said them. Whoever
         #: calls a guest looks here afterwards, and calls `flush` unless it is empty.
-        self.pending: dict[int, list[tuple[int, str]]] = {}
+        self.pending: dict[Key, list[tuple[int, str]]] = {}
+        #: Names the current request; None without one. Log records have it as ``request_id``.
+        self.request_id: Callable[[], str | None] = _no_request
 
-    def __call__(self, _instance: Instance, level: int, message: str) -> None:
-        """Take note of one line, for a guest that is running in this thread.
+    def __call__(self, _instance: Instance | None, level: int, message: str) -> None:
+        """Take note of one line, for a guest that is running in this thread, or is about to.
 
         :param level: one of `logging`'s; a line below the logger's is dropped, and not counted.
         """
@@ -57,17 +59,27 @@ class GuestLog:
             line = logging.WARNING, f"more than {self._rate:g} lines per second: suppressing them"
         else:
             return
-        pending.setdefault(threading.get_ident(), []).append(line)
+        pending.setdefault(this_call(), []).append(line)
+
+    def call_back(self, call: Key) -> None:
+        """Have whoever calls the guest call `flush`, although nothing was said."""
+        self.pending.setdefault(call, [])
 
     def flush(self) -> None:
         """Write what this thread's guest has said; it must have returned or trapped."""
         pending, logger = self.pending, self._logger
-        lines = pending.pop(threading.get_ident(), ())
+        lines = pending.pop(this_call(), ())
         if _HELD in pending and (count := self._throttle.resumed()):
             pending.pop(_HELD, None)
             logger.warning("suppressed %d lines", count)
-        for level, text in lines:
-            logger.log(level, "%s", text)
+        if lines:
+            extra = {"request_id": self.request_id()}
+            for level, text in lines:
+                logger.log(level, "%s", text, extra=extra)
+
+
+def _no_request() -> None:
+    return None
 
 
 def one_line(text: str) -> str:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from ..config import Settings
+from ..config import Settings, common, is_open, parts_of, touches
 from ..errors import ImportDenied
 from ..modules.moduleinfo import Import
 from ..wasm.instance import HostFunction
-from . import basics, http, state_functions, wasi
+from . import (
+    basics,
+    events,
+    http,
+    metric_functions,
+    questions,
+    session,
+    state_functions,
+    wasi,
+)
 from .services import Group, Provider, Services
 
 PROVIDERS: Final[tuple[Provider, ...]] = (
@@ -18,6 +27,10 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     wasi.groups,
     http.groups,
     state_functions.groups,
+    events.groups,
+    questions.groups,
+    metric_functions.groups,
+    session.groups,
 )
 
 
@@ -53,8 +66,7 @@ def select(
     :raises ImportDenied: an import is unknown, was not asked for, or is not granted.
     """
     asked = None if wanted is None else frozenset(wanted)
-    allowed = granted if asked is None else granted & asked
-    offered = functions(replace(services, granted=allowed))
+    offered = functions(replace(services, granted=common(asked, granted)))
     chosen = {}
     for item in imports:
         key, kind = (item.module, item.name), item.type
@@ -94,17 +106,17 @@ def _allow(
     capability = group.capability
     if not capability:
         return
-    if asked is not None and capability not in asked:
+    if asked is not None and not touches(capability, asked):
         raise ImportDenied(
             str(path),
             f"imports {what}, but its manifest does not ask for the capability {capability!r}",
             f'add "{capability}" to capabilities in the manifest',
         )
-    if capability not in granted:
+    for missing in _not_granted(capability, asked, granted):
         raise ImportDenied(
             str(path),
-            f"imports {what}, but the app does not grant it the capability {capability!r}",
-            f"add {capability!r} to PLUGIN_HOST_GRANTS, or use the plugin without it",
+            f"imports {what}, but the app does not grant it the capability {missing!r}",
+            f"add {missing!r} to PLUGIN_HOST_GRANTS, or use the plugin without it",
         )
     if group.extra:
         raise ImportDenied(
@@ -112,3 +124,19 @@ def _allow(
             f"imports {what}, for which something is not installed here",
             f"pip install 'flask-plugin-host[{group.extra}]'",
         )
+
+
+def _not_granted(
+    capability: str, asked: frozenset[str] | None, granted: frozenset[str]
+) -> Iterator[str]:
+    """Yield what of a capability is asked for and not granted.
+
+    A plugin that does not say which parts of it it wants, having no manifest, has what is granted.
+    """
+    if asked is None or capability in asked:
+        if capability not in granted and (asked or not touches(capability, granted)):
+            yield capability
+        return
+    for name in sorted(parts_of(capability, asked)):
+        if not is_open(capability, name.partition(":")[2], granted):
+            yield name

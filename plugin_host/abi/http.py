@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from ..config.outbound import DEFAULT_PORTS
 from ..errors import BadResult, GuestTrap
@@ -19,6 +18,7 @@ from ..message import ADD_HEADER, SET_HEADER, HeaderEdit, edited_headers
 from ..wasm.instance import HostFunction, Instance
 from .edit_values import SET_BODY, SET_METHOD, SET_PATH, VALUES, header_name, header_value
 from .http_client import DENIED, Request, available, fetch, tls_context
+from .kept import Kept
 from .records import BODY, ResponseEncoder
 from .services import Group, Services, time_left
 
@@ -36,14 +36,13 @@ _url = re.compile(
 
 def groups(services: Services) -> Iterator[Group]:
     """Provide ``plugin_host.http_send`` and ``plugin_host.http_receive``."""
-    # With the deadline of the call that sent the request: no other call sees the response.
-    received: WeakKeyDictionary[Instance, tuple[float, bytes]] = WeakKeyDictionary()
+    received = Kept("an HTTP response")
     encode = ResponseEncoder().encode
     if any(rule.scheme == "https" for rule in services.outbound.rules):
         tls_context()  # made now, while no request waits for it
 
     def send(instance: Instance, pointer: int, length: int) -> int:
-        received.pop(instance, None)
+        received.drop(instance)
         if length > services.max_body:
             raise GuestTrap(f"an HTTP request has at most {services.max_body} bytes", "host")
         request = parse(instance.read(pointer, length))
@@ -57,21 +56,15 @@ def groups(services: Services) -> Iterator[Group]:
             services.log(instance, logging.WARNING, f"{what} failed: {response.reason}")
             return response.error
         record = encode(response.status, response.headers, None, response.body, BODY)
-        received[instance] = instance.deadline, record
+        received.put(instance, record)
         return len(record)
-
-    def receive(instance: Instance, pointer: int, offset: int, length: int) -> None:
-        deadline, record = received.get(instance, (0.0, b""))
-        if deadline != instance.deadline or offset + length > len(record):
-            raise GuestTrap(f"there are no {length} bytes of an HTTP response at {offset}", "host")
-        instance.write(pointer, record[offset : offset + length])
 
     i32 = "i32"
     yield Group(
         "http",
         (
             HostFunction("plugin_host", "http_send", (i32, i32), (i32,), send),
-            HostFunction("plugin_host", "http_receive", (i32, i32, i32), (), receive),
+            HostFunction("plugin_host", "http_receive", (i32, i32, i32), (), received.receive),
         ),
         extra="" if available() else "http",
     )

@@ -12,6 +12,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Literal
 
+from ..manifest import AllBut
+
 BODY = 1
 BODY_OMITTED = 2
 """Flags: the body is there; it was needed and is not there."""
@@ -82,7 +84,8 @@ def remember(shapes: dict[tuple[str, ...], Any], key: tuple[str, ...], shape: An
 class ResponseEncoder:
     """Encodes response records of one plugin; safe to share between threads.
 
-    :param headers: the headers that are needed, in any case, or True for all that there are.
+    :param headers: the headers that are needed, or all but which, in any case; or True for all that
+        there are.
     :param context: whether ``:context`` is needed.
 
     The record has the headers, in their order and with their repetitions, then ``:context``.
@@ -92,9 +95,12 @@ class ResponseEncoder:
     __slots__ = ("_context", "_shapes", "_wanted")
 
     def __init__(
-        self, headers: Literal[True] | tuple[str, ...] = True, context: bool = False
+        self, headers: Literal[True] | tuple[str, ...] | AllBut = True, context: bool = False
     ) -> None:
-        self._wanted = None if headers is True else frozenset(name.lower() for name in headers)
+        self._wanted: frozenset[str] | None = None
+        if headers is not True:
+            kind = AllBut if isinstance(headers, AllBut) else frozenset
+            self._wanted = kind(map(str.lower, headers))
         self._context = context
         self._shapes: dict[tuple[str, ...], tuple[bytes, Pack]] = {}
 

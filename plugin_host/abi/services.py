@@ -7,6 +7,8 @@ name in ``config/grants.py``, and, if it needs something of the floors above, a 
 from __future__ import annotations
 
 import logging
+import os
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -17,7 +19,9 @@ from ..config.outbound import Outbound
 from ..errors import DeadlineExceeded
 from ..state import Quota, Store, memory_store
 from ..wasm.instance import HostFunction, Instance
+from .app import App, Events
 from .guest_log import GuestLog
+from .metrics import Metrics
 from .state_errors import Failures
 
 
@@ -37,6 +41,10 @@ class Services:
         is to be touched.
     :param quota: of each namespace.
     :param state_failures: counts what goes wrong there.
+    :param app: what the app itself does for its plugins.
+    :param events: what was emitted and is not delivered yet.
+    :param metrics: the plugin's own.
+    :param random: gives that many random bytes.
     :param granted: the capabilities that the plugin asks for and is granted; `select` fills it in.
     """
 
@@ -47,6 +55,10 @@ class Services:
     store: Store = field(default_factory=memory_store)
     quota: Quota = field(default_factory=Quota)
     state_failures: Failures = field(default_factory=Failures)
+    app: App = field(default_factory=App)
+    events: Events = field(default_factory=Events)
+    metrics: Metrics = field(default_factory=Metrics)
+    random: Callable[[int], bytes] = os.urandom
     granted: frozenset[str] = frozenset()
 
     @classmethod
@@ -54,7 +66,24 @@ class Services:
         """Return what the configuration alone gives a plugin."""
         log = GuestLog(logging.getLogger(f"plugin_host.plugin.{plugin}"), settings.log_rate)
         quota = Quota(settings.state_max_keys, settings.state_max_bytes, settings.state_max_value)
-        return cls(plugin, log, settings.outbound(plugin), settings.max_body, quota=quota)
+        return cls(
+            plugin,
+            log,
+            settings.outbound(plugin),
+            settings.max_body,
+            quota=quota,
+            random=_random(plugin, settings.random_seed),
+        )
+
+    def flush(self, succeeded: bool) -> None:
+        """Do what had to wait until this thread's guest has returned or trapped.
+
+        :param succeeded: whether anything of its call is to take effect.
+        """
+        events = self.events.take()
+        self.log.flush()
+        if succeeded and events:
+            self.app.hear(events)
 
 
 class Group(NamedTuple):
@@ -87,3 +116,8 @@ def time_left(instance: Instance) -> float:
 def late() -> DeadlineExceeded:
     """Return what a host function raises to end a call that misses its deadline."""
     return DeadlineExceeded(0.0)  # floor 1 knows the call's whole time, and says that
+
+
+def _random(plugin: str, seed: int | None) -> Callable[[int], bytes]:
+    """Return the source of random bytes: the system's, or for tests one of the plugin's own."""
+    return os.urandom if seed is None else random.Random(f"{seed} {plugin}").randbytes  # noqa: S311 - so that tests can repeat them

@@ -9,7 +9,6 @@ with every host function.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -60,7 +59,7 @@ def groups(services: Services) -> Iterator[Group]:
             "clock_time_get": _clock_time_get,
             "poll_oneoff": _poll_oneoff,
         },
-        "random": {"random_get": _random_get},
+        "random": {"random_get": _random_get(services)},
     }
     for capability, served in granted.items():
         yield Group(capability, tuple(_host_function(*item) for item in served.items()))
@@ -240,11 +239,14 @@ def _poll_oneoff(instance: Instance, wanted: int, events: int, count: int, store
     return SUCCESS
 
 
-def _random_get(instance: Instance, pointer: int, length: int) -> int:
-    end = pointer + length
-    if end > instance.memory_size():
-        raise instance.outside(pointer, length)
-    for at in range(pointer, end, _CHUNK):
-        instance.write(at, os.urandom(min(_CHUNK, end - at)))
-        time_left(instance)
-    return SUCCESS
+def _random_get(services: Services) -> _Function:
+    def random_get(instance: Instance, pointer: int, length: int) -> int:
+        end = pointer + length
+        if end > instance.memory_size():
+            raise instance.outside(pointer, length)
+        for at in range(pointer, end, _CHUNK):
+            instance.write(at, services.random(min(_CHUNK, end - at)))
+            time_left(instance)
+        return SUCCESS
+
+    return random_get

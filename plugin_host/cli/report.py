@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from ..abi.guest import UnknownVersion
 from ..abi.host_functions import capabilities, select
 from ..abi.services import Services
-from ..config import KIB, Settings
+from ..config import KIB, Settings, touches
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
@@ -144,8 +144,10 @@ class Report:
         capability = capabilities().get((item.module, item.name))
         manifest = self.manifest
         asked = manifest is None or manifest.capabilities is None
-        asked = asked or capability in (manifest.capabilities or () if manifest else ())
-        granted = capability in self.settings.granted(manifest.name if manifest else "*")
+        wanted = manifest.capabilities or () if manifest else ()
+        asked = asked or touches(capability or "", wanted)
+        name = manifest.name if manifest else "*"
+        granted = touches(capability or "", self.settings.granted(name))
         return {
             "module": item.module,
             "name": item.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..abi.metrics import by_plugin
 from ..machine.control import Control
 from ..machine.fleet import WorkerState
 from . import options
@@ -28,7 +29,7 @@ Exit codes:
 _WORKERS = ("PID", "SINCE", "GENERATION")
 _PLUGINS = ("PLUGIN", "VERSION", "DIGEST", "STATE", "WORKERS", "CALLS", "ERRORS", "LAST ERROR")
 _KEY = "name", "version", "digest", "state"
-_SHOWN = *_KEY, "calls", "errors", "last_error", "load_error", "breaker"
+_SHOWN = *_KEY, "calls", "errors", "last_error", "load_error", "breaker", "metrics"
 
 
 @click.command("status", epilog=_EPILOG)
@@ -91,6 +92,7 @@ def _to_json(
     return {
         "ok": not differing and not failed,
         "differing": differing,
+        "metrics": by_plugin(worker.status for worker in workers),
         "workers": [
             {
                 "pid": worker.pid,

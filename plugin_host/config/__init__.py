@@ -4,8 +4,12 @@ from .grants import (
     CAPABILITIES,
     CAPABILITIES_ALLOWED,
     capability_hint,
+    common,
     is_capability,
+    is_open,
+    parts_of,
     shared_namespaces,
+    touches,
 )
 from .keys import PREFIX
 from .settings import KEYS, Settings
@@ -24,8 +28,12 @@ __all__ = [
     "Settings",
     "StateUrl",
     "capability_hint",
+    "common",
     "did_you_mean",
     "is_capability",
+    "is_open",
+    "parts_of",
     "shared_namespaces",
     "show",
+    "touches",
 ]

@@ -90,6 +90,11 @@ def _parse_integer(value: Any) -> int:
     return int(number)
 
 
+def parse_seed(value: Any) -> int | None:
+    """Read an integer, or None for none."""
+    return None if value is None else _parse_integer(value)
+
+
 def parse_folder(value: Any) -> Path:
     """Read a path that may be relative."""
     if not isinstance(value, str | os.PathLike):

@@ -14,7 +14,18 @@ from typing import Any, Final, Literal
 from ..errors import ConfigError
 from .grants import CAPABILITIES_ALLOWED, DEFAULT_GRANTS, Grants, parse_grants
 from .isolation import ISOLATION, Isolation
-from .keys import PREFIX, Key, choice, count, factor, flag, parse_data_dir, parse_folder, seconds
+from .keys import (
+    PREFIX,
+    Key,
+    choice,
+    count,
+    factor,
+    flag,
+    parse_data_dir,
+    parse_folder,
+    parse_seed,
+    seconds,
+)
 from .outbound import HTTP, HTTP_PRIVATE, Network, Outbound, Rules
 from .stateurl import STATE, StateUrl, located
 from .text import did_you_mean
@@ -103,6 +114,13 @@ KEYS: Final = (
     HTTP,
     HTTP_PRIVATE,
     Key(
+        "RANDOM_SEED",
+        None,
+        "an integer, and only while TESTING is true",
+        "For tests: plugins' random numbers, the same in every run.",
+        parse_seed,
+    ),
+    Key(
         "TRUSTED_KEYS",
         None,
         "a list of public keys ('ed25519:…') and of paths of files that hold some",
@@ -170,6 +188,7 @@ class Settings:
     grants: Grants
     http: Rules
     http_private: tuple[Network, ...]
+    random_seed: int | None
     trusted_keys: tuple[str, ...] | None
     pins: Pins
     hygiene: Literal["warn", "refuse", "off"]
@@ -192,6 +211,11 @@ class Settings:
         :raises ConfigError: for an unknown key, or a value of wrong type or out of range.
         """
         _reject_unknown(config)
+        if config.get(PREFIX + "RANDOM_SEED") is not None and not config.get("TESTING"):
+            raise ConfigError(
+                "PLUGIN_HOST_RANDOM_SEED is set, but TESTING is not: plugins' secrets could be"
+                " guessed; use it in tests only"
+            )
         values = {key.field: key.read(config) for key in KEYS}
         root = Path(root_path).absolute()
         values["dir"] = root / values["dir"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import osthread, trust
+from ..abi.app import NO_APP, App
 from ..config import Settings
 from ..errors import ConfigError
 from ..folder.scan import Scan
@@ -51,6 +52,7 @@ class Host:
     (never before a fork: the first request does).
 
     :param on_change: called after each swap of the snapshot, with the changes.
+    :param app: what the app itself does for its plugins.
     :raises ConfigError: the folder is missing (and is not to be created) or is not a folder; or
         trusted keys cannot be used; or a package that the configuration calls for is missing.
     """
@@ -59,6 +61,7 @@ class Host:
         self,
         settings: Settings,
         on_change: Callable[[tuple[Change, ...]], None] | None = None,
+        app: App = NO_APP,
     ) -> None:
         _check_folder(settings)
         trust.prepare(settings)
@@ -68,7 +71,7 @@ class Host:
         #: What is shared with the other workers of the machine; None if there is no place for it.
         self.depot = open_depot(settings) if settings.enabled else None
         #: What plugins' host functions may use of this app.
-        self.services = AppServices(settings)
+        self.services = AppServices(settings, app)
         self._on_change = on_change
         self._scanner = FolderScanner(
             settings.dir,

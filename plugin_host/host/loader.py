@@ -16,6 +16,7 @@ from ..abi import guest as native
 from ..abi.guest import Guest
 from ..abi.host_functions import select
 from ..abi.services import Services
+from ..abi.state_prefetch import check_granted
 from ..compilecache.cache import CompileCache
 from ..config import Settings
 from ..errors import (
@@ -34,6 +35,7 @@ from ..modules.caps import refusal
 from ..modules.debuginfo import without_large_debuginfo
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
+from .granting import shown
 from .making import Maker
 from .plugin import ON_REQUEST, ON_RESPONSE, Fresh, Plugin
 from .policies import policies
@@ -79,25 +81,22 @@ def load(
     info = inspect_module(candidate, wasm)
     manifest = read_manifest(candidate, wasm)
     trust.admit(candidate, manifest.name, signed_name, settings)
+    granted = settings.granted(manifest.name)
+    manifest = shown(candidate.manifest_path or path, manifest, granted)
+    check_granted(candidate.manifest_path or path, manifest, granted)
     hooks = find_hooks(candidate, info, manifest)
     fallbacks = policies(candidate.manifest_path or path, manifest, hooks)
     given = services(manifest.name, settings)
-    functions = select(
-        path,
-        info.imports,
-        manifest.capabilities,
-        settings.granted(manifest.name),
-        given,
-    )
+    functions = select(path, info.imports, manifest.capabilities, granted, given)
     limits = effective_limits(manifest, settings)
     code = without_large_debuginfo(wasm)
     make = Maker(path, code, info, hooks, manifest, limits, functions, settings, cache, background)
     try:
         trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
-        tests = SelfTests(candidate, manifest, hooks, make, settings)
+        tests = SelfTests(candidate, manifest, hooks, make, settings, given)
         tests.run(exported=info.export(native.SELFTEST) is not None)
     finally:
-        given.log.flush()
+        given.flush(succeeded=False)
     return Fresh(
         path=path,
         digest=candidate.digest,
@@ -110,8 +109,7 @@ def load(
         size=settings.max_instances,
         max_result=settings.max_result,
         init_timeout=settings.init_timeout,
-        log=given.log,
-        state_errors=given.state_failures.counts,
+        services=given,
         policies=fallbacks,
         breaker=Breaker.of(f"plugin {manifest.name} {manifest.version}", settings),
     )

@@ -11,8 +11,10 @@ from typing import Any, TypeGuard, TypeVar
 
 from .. import osthread
 from ..abi.guest import Guest, is_spent
-from ..abi.guest_log import GuestLog
-from ..abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
+from ..abi.native import EditsDecoder, ResponseEncoder
+from ..abi.services import Services
+from ..abi.stage import LIVE
+from ..abi.state_prefetch import request_encoder
 from ..errors import CircuitOpen, GuestError, HookError, PoolExhausted
 from ..manifest import Manifest
 from ..throttle import Throttle
@@ -61,8 +63,7 @@ class Plugin:
     :param size: how many guests may exist at once.
     :param max_result: most bytes a hook may return.
     :param init_timeout: the deadline of making a guest for which nobody waits, in seconds.
-    :param log: where its guests' words go.
-    :param state_errors: how many operations on the store failed, by code.
+    :param services: what its guests' host functions use.
     :param policies: what happens when a hook fails, by hook.
     :param breaker: decides whether its guests are called.
     """
@@ -80,8 +81,7 @@ class Plugin:
         size: int,
         max_result: int,
         init_timeout: float,
-        log: GuestLog,
-        state_errors: Callable[[], dict[str, int]],
+        services: Services,
         policies: Mapping[str, Policy],
         breaker: Breaker,
     ) -> None:
@@ -105,12 +105,11 @@ class Plugin:
         self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
         self._pool.add(trial)
         self._init_timeout = init_timeout
-        self._log, self._said = log, log.pending
-        self._state_errors = state_errors
+        self._services, self._said = services, services.log.pending
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
         #: What goes into a record and comes out of a result, ready-made for the dispatcher.
-        self.encode_request = RequestEncoder(needs[0].fields, needs[0].headers).encode
+        self.encode_request = request_encoder(manifest, services, LIVE, timeout)
         self.encode_response = ResponseEncoder(needs[1].headers, needs[1].context).encode
         self.decode_request, self.decode_response = decoder.request, decoder.response
         self.request_body, self.response_body = needs[0].body, needs[1].body
@@ -146,7 +145,7 @@ class Plugin:
             if pool.waiting:
                 pool.notify()
         if self._said:
-            self._log.flush()
+            self._services.flush(succeeded=True)
         return value
 
     def totals(self) -> dict[str, Any]:
@@ -164,7 +163,8 @@ class Plugin:
                 "last_error": counters.last_error,
                 "last_error_at": counters.last_error_at,
                 "breaker": self.breaker.status(),
-                "state_errors": self._state_errors(),
+                "state_errors": self._services.state_failures.counts(),
+                "metrics": self._services.metrics.status(),
             }
 
     def _replace(self, guest: Guest) -> None:
@@ -203,7 +203,7 @@ class Plugin:
         elif guest is not None:
             self._pool.discard()
         if self._said:
-            self._log.flush()
+            self._services.flush(succeeded=False)
         if not is_fault(exc):
             return
         if self.breaker.failed(calls, _why(exc)):

@@ -71,6 +71,7 @@ def _absent(name: str, state: str) -> dict[str, Any]:
         "last_error_at": None,
         "breaker": None,
         "state_errors": {},
+        "metrics": {"counters": {}, "histograms": {}},
     }
 
 

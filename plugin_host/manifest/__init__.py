@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .document import MANIFEST_KEYS
 from .matching import Match, Rule
-from .needs import RequestNeeds, ResponseNeeds
+from .needs import AllBut, RequestNeeds, ResponseNeeds
 from .parse import Limits, Manifest, effective_limits, parse_manifest
 from .policy import Policy, Respond
 from .rollout import Rollout
@@ -17,6 +17,7 @@ from .selftest import BusinessTest, RequestTest, ResponseTest, SelfTest
 
 __all__ = [
     "MANIFEST_KEYS",
+    "AllBut",
     "BusinessTest",
     "Limits",
     "Manifest",

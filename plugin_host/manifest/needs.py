@@ -24,7 +24,17 @@ REQUEST_FIELDS: Final = (
 )
 _REQUEST_WORDS: Final = (*REQUEST_FIELDS, "headers", "header:NAME", "body")
 _RESPONSE_WORDS: Final = ("headers", "header:NAME", "body", "stream", "context")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class AllBut(frozenset[str]):
+    """All names but these."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return not super().__contains__(name)
+
 
 #: True for all headers, or the lower-case names of some.
 Headers = Literal[True] | tuple[str, ...]
@@ -71,10 +81,11 @@ class RequestNeeds:
 class ResponseNeeds:
     """What a response record holds.
 
+    :param headers: also all but those that the plugin is not granted.
     :param stream: the body of a streamed or ``direct_passthrough`` response is buffered, too.
     """
 
-    headers: Headers = True
+    headers: Headers | AllBut = True
     body: bool = True
     stream: bool = False
     context: bool = True
@@ -108,7 +119,7 @@ def _remedy(word: str, known: tuple[str, ...]) -> str:
     """Return what to write instead, or nothing if the word is right."""
     if word.startswith("header:"):
         allowed = "allowed: 'header:' and a header's name, such as 'header:accept'"
-        return "" if _TOKEN.fullmatch(word[7:]) else allowed
+        return "" if TOKEN.fullmatch(word[7:]) else allowed
     if word in known:
         return ""
     return did_you_mean(word, known) or "allowed: " + ", ".join(known)

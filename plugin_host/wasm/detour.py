@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
@@ -44,7 +45,7 @@ class Detour(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         # Imported already, or this would not be needed.
         gevent, event = import_module("gevent"), import_module("gevent.event")
-        self._work = work
+        self._work: Callable[[], T] = partial(copy_context().run, work)
         self._waiter = threading.get_ident()
         self._watcher = gevent.get_hub().loop.async_()
         self._event = event.Event()

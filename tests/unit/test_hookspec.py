@@ -203,7 +203,7 @@ def test_encode(kind: Any, payload: Any, expected: bytes) -> None:
         (float, float("nan"), "Expected `float`, got `null`"),
         (None, Unknown(), "Encoding objects of type Unknown is unsupported"),
         (None, "\ud800", "'utf-8' codec can't encode"),
-        (None, b"x", "bytes are no JSON; declare input=bytes to pass them as they are"),
+        (None, b"x", "bytes are no JSON; declare the type bytes to pass them as they are"),
         (Item, b"{}", "bytes are no JSON"),
         (bytes, "x", "Expected `bytes`, got `str`"),
         (bytes, None, "Expected `bytes`, got `NoneType`"),

@@ -1,0 +1,124 @@
+"""The capability ``call``: questions to the app (docs/abi.md, "Questions to the app")."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from ..config import is_open
+from ..errors import GuestTrap, PayloadError
+from ..hookspec import Question
+from ..throttle import Throttle
+from ..wasm.instance import HostFunction, Instance
+from .calling import depth
+from .kept import Kept
+from .services import Group, Services, time_left
+from .stage import LIVE
+from .state_arguments import check_room
+
+logger = logging.getLogger("plugin_host")
+
+#: Results that are no length.
+UNKNOWN, UNFIT, FAILED, TOO_LARGE, TOO_DEEP = -1, -2, -3, -4, -5
+#: How deep questions may nest: the app's answer calls a plugin, which asks in turn.
+MAX_DEPTH: Final = 4
+MAX_NAME: Final = 128
+#: Log lines about answers that failed: per second, and at once.
+LINES, LINES_AT_ONCE = 1.0, 20.0
+
+
+def groups(services: Services) -> Iterator[Group]:
+    """Provide ``plugin_host.call`` and ``plugin_host.call_receive``."""
+    kept = Kept("an answer of the app")
+    failures = Throttle(LINES, LINES_AT_ONCE)
+    log, questions, limit = services.log, services.app.questions, services.max_body
+
+    def find(instance: Instance, name: str) -> Question | None:
+        if instance.stage is not LIVE:
+            return None
+        if not is_open("call", name, services.granted):
+            why = f"'call:{name}' is not asked for, or not granted by PLUGIN_HOST_GRANTS"
+        elif (question := questions.get(name)) is not None:
+            return question
+        else:
+            why = "the app does not answer it"
+        log(instance, logging.WARNING, f"question {name!r}: {why}")
+        return None
+
+    def call(
+        instance: Instance,
+        name: int, name_len: int, data: int, data_len: int, out: int, cap: int,
+    ) -> int:  # fmt: skip
+        if instance.stage is None:
+            raise GuestTrap(
+                "the app was asked while the instance was being made; ask in hooks only", "host"
+            )
+        kept.drop(instance)
+        check_room(instance, out, cap)
+        if data_len > limit:
+            raise GuestTrap(f"a question has at most {limit} bytes", "host")
+        sent = instance.read(data, data_len)
+        text = instance.read(name, min(name_len, MAX_NAME + 1)).decode("utf-8", "replace")
+        question = find(instance, text)
+        if question is None:
+            return UNKNOWN
+        answer = ask(question, sent)
+        time_left(instance)  # an answer that comes too late ends the call
+        if isinstance(answer, int):
+            return answer
+        if len(answer) > limit:
+            log(instance, logging.WARNING, f"question {text!r}: an answer of {len(answer)} bytes")
+            return TOO_LARGE
+        if len(answer) <= cap:
+            instance.write(out, answer)
+        else:
+            kept.put(instance, answer)
+        return len(answer)
+
+    def ask(question: Question, sent: bytes) -> bytes | int:
+        level = depth.get()
+        if level >= MAX_DEPTH:
+            return TOO_DEEP
+        token = depth.set(level + 1)
+        try:
+            return _answer(question, sent)
+        except Exception as exc:
+            unfit = isinstance(exc, _Unfit)
+            if failures.admits():
+                logger.error(
+                    "plugin %s: question %s: %s",
+                    services.plugin,
+                    question.name,
+                    exc if unfit else "the app's answer failed",
+                    exc_info=None if unfit else exc,
+                    extra={"plugin": services.plugin, "request_id": services.app.request_id()},
+                )
+            return UNFIT if unfit else FAILED
+        finally:
+            depth.reset(token)
+
+    i32 = "i32"
+    yield Group(
+        "call",
+        (
+            HostFunction("plugin_host", "call", (i32,) * 6, (i32,), call, switches=True),
+            HostFunction("plugin_host", "call_receive", (i32,) * 3, (), kept.receive),
+        ),
+    )
+
+
+class _Unfit(Exception):
+    """What a guest sent does not fit the question."""
+
+
+def _answer(question: Question, sent: bytes) -> bytes:
+    """Have the app answer.
+
+    :raises Exception: whatever the app's function raises; it has changed what it has changed.
+    """
+    try:
+        value = question.decode(sent)
+    except PayloadError as exc:
+        raise _Unfit(exc.message) from exc
+    return question.encode(question.answer(value))
