@@ -21,6 +21,8 @@ from plugin_host.abi.records import (
 )
 from plugin_host.message import environ_key
 
+#: The field of keys that were read beforehand, and where it is in an environ while it is encoded.
+STATE, STATE_KEY = ":state", "plugin_host.state"
 _ENVIRON_KEYS = {
     ":method": "REQUEST_METHOD",
     ":scheme": "wsgi.url_scheme",
@@ -30,6 +32,7 @@ _ENVIRON_KEYS = {
     ":remote": "REMOTE_ADDR",
     ":protocol": "SERVER_PROTOCOL",
     ":cookies": "HTTP_COOKIE",
+    STATE: STATE_KEY,
 }
 _ROUTE_FIELDS = (":endpoint", ":args")
 REQUEST_FIELDS = frozenset((*_ENVIRON_KEYS, *_ROUTE_FIELDS))
@@ -51,7 +54,9 @@ _MAX_NAME = 64
 _Get = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
-class _Encode(Protocol):
+class Encode(Protocol):
+    """Returns the record of a request."""
+
     def __call__(
         self,
         environ: dict[str, Any],
@@ -75,7 +80,7 @@ class RequestEncoder:
 
     __slots__ = ("encode",)
 
-    encode: _Encode
+    encode: Encode
     """``encode(environ, endpoint, args, body, flags)`` returns the record. `endpoint` is what the
     path routes to; with None, it routes nowhere and `args` do not count."""
 
@@ -148,7 +153,7 @@ class _DeclaredHeaders:
         for index in self._content:
             values[index] = values[index] or None
         if self._host is not None and values[self._host] is None:
-            values[self._host] = _server(environ)
+            values[self._host] = server(environ)
         self._whole = None not in values
         if self._route:
             values += _route_values(self._route, endpoint, args)
@@ -255,7 +260,7 @@ def _getter(keys: list[str]) -> _Get:
 
 def _getter_with_host(keys: list[str]) -> _Get:
     get = _getter(keys)
-    return lambda environ: get({"HTTP_HOST": _server(environ), **environ})
+    return lambda environ: get({"HTTP_HOST": server(environ), **environ})
 
 
 def _route_values(
@@ -273,7 +278,7 @@ def _route_values(
     )
 
 
-def _server(environ: Mapping[str, Any]) -> str:
+def server(environ: Mapping[str, Any]) -> str:
     """Return what stands for a Host header that was not sent."""
     name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT", "")
     if not port or port == _DEFAULT_PORTS.get(environ.get("wsgi.url_scheme", "")):

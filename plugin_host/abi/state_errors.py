@@ -33,9 +33,10 @@ class Failures:
         self._codes: dict[str, int] = {}
         self._lock = osthread.allocate_lock()  # guards _codes
 
-    def note(self, instance: Instance, log: GuestLog, what: str, error: StateError) -> int:
+    def note(self, instance: Instance | None, log: GuestLog, what: str, error: StateError) -> int:
         """Take note of an error; return the result that tells it to the guest.
 
+        :param instance: whose call it was; None if it is about to be made.
         :param what: what failed.
         """
         with self._lock:

@@ -12,8 +12,11 @@ from time import monotonic
 from typing import Any, Protocol
 
 from ..abi.guest import Guest
-from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, RequestEncoder, ResponseEncoder
+from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, ResponseEncoder
+from ..abi.request_records import Encode
+from ..abi.services import Services
 from ..abi.stage import Stage
+from ..abi.state_prefetch import request_encoder
 from ..config import Settings
 from ..errors import DeadlineExceeded, GuestError, HookError, ManifestError, SelfTestFailed
 from ..folder.scan import Candidate
@@ -46,6 +49,7 @@ class SelfTests:
     """The tests of one version of a plugin.
 
     :param hooks: the plugin's hooks.
+    :param services: what the plugin's host functions use; of its store, nothing.
     :param make: makes guests with the config given, else with the plugin's own, on a stage.
     """
 
@@ -56,6 +60,7 @@ class SelfTests:
         hooks: tuple[str, ...],
         make: Make,
         settings: Settings,
+        services: Services,
     ) -> None:
         self._module = candidate.module_path
         #: What holds the manifest, and is blamed for recorded calls.
@@ -64,8 +69,8 @@ class SelfTests:
         self._hooks = hooks
         self._make = make
         self._timeout = settings.init_timeout
-        request, response = manifest.request_needs, manifest.response_needs
-        self._encode_request = RequestEncoder(request.fields, request.headers).encode
+        self._services = services
+        response = manifest.response_needs
         self._encode_response = ResponseEncoder(response.headers, response.context).encode
         self._decode = EditsDecoder(settings.max_result)
 
@@ -112,9 +117,10 @@ class SelfTests:
         who, stage = tests[0][0], Stage()
         try:
             guest = self._make(monotonic(), self._timeout, config, stage)
+            encode = request_encoder(self._manifest, self._services, stage, self._timeout)
             start = monotonic()
             for who, test in tests:
-                data, read = self._prepare(test)
+                data, read = self._prepare(test, encode)
                 came = read(guest.call(test.hook, data, start, self._timeout))
                 if guest.is_worn():
                     guest = self._make(monotonic(), self._timeout, config, stage)
@@ -126,21 +132,23 @@ class SelfTests:
         except HookError as exc:
             raise _failed(self._source, who, exc) from exc
 
-    def _prepare(self, test: SelfTest) -> tuple[bytes, Callable[[bytes | None], Came]]:
+    def _prepare(
+        self, test: SelfTest, encode: Encode
+    ) -> tuple[bytes, Callable[[bytes | None], Came]]:
         """Return what the hook is given, and what makes values of its result."""
         if isinstance(test, RequestTest):
-            return self._request(test), self._read_request
+            return self._request(test, encode), self._read_request
         if isinstance(test, ResponseTest):
             return self._response(test), self._read_response
         spec = HookSpec(test.hook)
         return spec.encode(test.payload), lambda result: _read_answer(test, spec, result)
 
-    def _request(self, test: RequestTest) -> bytes:
+    def _request(self, test: RequestTest, encode: Encode) -> bytes:
         request = test.request
         needed = self._manifest.request_needs.body
         body, flags = (request.body.encode(), BODY) if needed else (b"", 0)
         environ = _environ(request)
-        return self._encode_request(environ, request.endpoint, request.args, body, flags)
+        return encode(environ, request.endpoint, request.args, body, flags)
 
     def _response(self, test: ResponseTest) -> bytes:
         response = test.response

@@ -57,6 +57,7 @@ RequestWords = Annotated[
 ResponseWords = Annotated[
     list[str], Meta(description="a list of fields, such as 'headers' or 'body'")
 ]
+Keys = Annotated[list[str], Meta(description="a list of keys, such as 'cart:{cookies:session}'")]
 Milliseconds = Annotated[
     float, Meta(ge=1, le=60_000, description="a number of milliseconds from 1 to 60000")
 ]
@@ -104,6 +105,12 @@ class LimitsTable(msgspec.Struct, frozen=True):
     fuel: Fuel | None = None
 
 
+class StateTable(msgspec.Struct, frozen=True):
+    """The keys of the table ``state``."""
+
+    prefetch: Keys = msgspec.field(default_factory=list)
+
+
 class Document(msgspec.Struct, frozen=True):
     """The keys of a manifest."""
 
@@ -117,6 +124,7 @@ class Document(msgspec.Struct, frozen=True):
     needs: NeedsTable = NeedsTable()
     limits: LimitsTable = LimitsTable()
     isolation: Isolation = "shared"
+    state: StateTable = StateTable()
     config: Table = msgspec.field(default_factory=dict)
     config_schema: Schema | None = None
     capabilities: Capabilities | None = None

@@ -18,6 +18,7 @@ from .document import NAME_ALLOWED, NAME_PATTERN, Document, MatchTable
 from .matching import Match, Rule
 from .needs import RequestNeeds, ResponseNeeds, UnknownNeed
 from .policy import OnFailure, Policy, policy_of, read_on_failure
+from .prefetch import BadTemplate, Template, parse_templates
 from .rollout import Rollout, RolloutTable
 from .schema import check_config, check_json
 from .selftest import SelfTest, read_selftests
@@ -48,6 +49,7 @@ class Manifest:
     :param memory: the plugin's own limit of linear memory in bytes; None is the host's.
     :param fuel: the plugin's own limit of fuel per call; None is the host's.
     :param isolation: whether what a guest keeps outlives a request.
+    :param prefetch: the keys of the store that come along with a request.
     :param capabilities: what the plugin asks for; None is whatever it imports.
     :param on_failure: see `failure_policy`.
     :param rollout: how a new version is tried before it serves all; None: it serves all at once.
@@ -67,6 +69,7 @@ class Manifest:
     memory: int | None = None
     fuel: int | None = None
     isolation: Isolation = "shared"
+    prefetch: tuple[Template, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     config_schema: Mapping[str, Any] | None = None
     capabilities: frozenset[str] | None = None
@@ -179,6 +182,7 @@ def _build(document: Document, stem: str) -> Manifest:
         memory=None if limits.memory_mb is None else int(limits.memory_mb * MIB),
         fuel=limits.fuel,
         isolation=document.isolation,
+        prefetch=_prefetch(document.state.prefetch),
         config=document.config,
         config_schema=document.config_schema,
         capabilities=_capabilities(document.capabilities),
@@ -221,6 +225,14 @@ def _needs(kind: type[_Needs], key: str, words: list[str] | None) -> _Needs:
         raise BadKey(
             f"{key}[{unknown.index}] is {show(words[unknown.index])}", unknown.remedy
         ) from None
+
+
+def _prefetch(texts: list[str]) -> tuple[Template, ...]:
+    try:
+        return parse_templates(texts)
+    except BadTemplate as bad:
+        reason = f"state.prefetch[{bad.index}] is {show(texts[bad.index])}"
+        raise BadKey(reason, bad.remedy) from None
 
 
 def _rollout(table: dict[str, Any] | None) -> Rollout | None:

@@ -34,6 +34,10 @@ def module(build: Any) -> bytes:
 def site(module: bytes, folder: Path, make_app: MakeApp) -> tuple[Flask, PluginHost]:
     """A site with the guest, whose store is in memory."""
     (folder / "guest.wasm").write_bytes(module)
+    (folder / "guest.toml").write_text(
+        """needs.on_request = ["header:x-key"]
+        state.prefetch = ["first", "seen/{header:x-user}", "third"]"""
+    )
     grants = ["log", "state", "state:till"]
     app, plugins = make_app(STATE="memory:", GRANTS=grants, TIMEOUT=5)
     for name in HOOKS:
@@ -182,3 +186,22 @@ def test_failures(ask: Ask, hook: str, arguments: dict[str, Any], expected: list
     assert len(got) == 3
     assert got[2]
     assert ask("get", key="text") == ["one", 0]
+
+
+def test_prefetched(site: tuple[Flask, PluginHost], ask: Ask) -> None:
+    """What came with the request is taken from there, the rest is read, and both are the same."""
+    client = site[0].test_client()
+    ask("put_many", keys=["first", "seen/änn", "other"], values=["1", "", "else"])
+    user = "änn".encode().decode("latin-1")
+
+    def prefetched(key: str) -> Any:
+        name = key.encode().decode("latin-1")
+        return client.get("/", headers={"x-key": name, "x-user": user}).json
+
+    assert [prefetched(key) for key in ("first", "seen/änn", "third", "other", "none")] == [
+        ["1", True, 0],
+        ["", True, 0],
+        [None, True, 0],
+        ["else", True, 0],
+        [None, True, 0],
+    ]

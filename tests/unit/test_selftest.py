@@ -17,6 +17,7 @@ from werkzeug.test import EnvironBuilder
 from plugin_host import ManifestError, SelfTestFailed
 from plugin_host.abi.guest import Guest
 from plugin_host.abi.native import BODY, BODY_OMITTED, RequestEncoder
+from plugin_host.abi.services import Services
 from plugin_host.config import Settings
 from plugin_host.folder.scan import Candidate
 from plugin_host.host.loader import load
@@ -180,7 +181,9 @@ def given(tmp_path: Path, manifest: str) -> list[bytes]:
     candidate = Candidate.of("p", [tmp_path / "p.wat", path], [b"", manifest.encode()])
     hooks = ("on_request", "on_response", "ask")
     settings = Settings.from_mapping({}, tmp_path)
-    SelfTests(candidate, read, hooks, lambda *_: recorder, settings).run(exported=False)
+    services = Services.of("p", settings)
+    tests = SelfTests(candidate, read, hooks, lambda *_: recorder, settings, services)
+    tests.run(exported=False)
     return recorder.given
 
 
