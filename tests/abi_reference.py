@@ -171,3 +171,36 @@ def effect(edits: list[Edit]) -> dict[str, Any]:
         else:
             out[op.removeprefix("set_")] = value
     return out
+
+
+def sized(data: bytes | None) -> bytes:
+    """A length, which may be that of nothing."""
+    return u32(ABSENT if data is None else len(data))
+
+
+def pack_keys(keys: list[bytes]) -> bytes:
+    """Section 7, "Packed keys and values"."""
+    return b"".join(sized(key) + key for key in keys)
+
+
+def pack_values(values: list[bytes | None]) -> bytes:
+    """The same for values."""
+    return b"".join(sized(value) + (value or b"") for value in values)
+
+
+def pack_items(items: list[tuple[bytes, bytes | None]]) -> bytes:
+    """The same for keys with their values."""
+    return b"".join(sized(key) + sized(value) + key + (value or b"") for key, value in items)
+
+
+def pack_page(cursor: bytes, entries: list[tuple[bytes, int, int | None]]) -> bytes:
+    """The same for a page of a list."""
+    out = sized(cursor) + cursor
+    for key, size, left in entries:
+        out += sized(key) + u32(size) + struct.pack("<q", 2**63 - 1 if left is None else left) + key
+    return out
+
+
+def pack_field(error: int, items: list[tuple[bytes, bytes | None]]) -> bytes:
+    """Section 7, "Keys read beforehand"."""
+    return struct.pack("<i", error) + pack_items(items)

@@ -16,6 +16,7 @@ FOR_EVER: Final = (1 << 63) - 1
 _length = Struct("<I")
 _lengths = Struct("<II")
 _entry = Struct("<IIq")
+_code = Struct("<i")
 
 
 def unpack_keys(data: bytes) -> Iterator[bytes]:
@@ -71,6 +72,16 @@ def pack_items(keys: Sequence[bytes], values: Iterable[bytes | None]) -> bytes:
         if value is not None:
             parts.append(value)
     return b"".join(parts)
+
+
+def pack_field(
+    error: int, keys: Sequence[bytes] = (), values: Iterable[bytes | None] = ()
+) -> bytes:
+    """Return the field ``:state`` of a record.
+
+    :param error: 0, or the result that tells the guest why nothing was read.
+    """
+    return _code.pack(error) + pack_items(keys, values)
 
 
 def pack_page(page: Page) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from struct import Struct
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -20,7 +19,7 @@ from .request_records import STATE, STATE_KEY, Encode, RequestEncoder, server
 from .services import Services
 from .stage import LIVE, Stage
 from .state_functions import own_namespace
-from .state_packing import pack_items
+from .state_packing import pack_field
 
 #: The part of a hook's deadline that reading beforehand may take; the hook has its whole deadline
 #: all the same.
@@ -29,7 +28,6 @@ SHARE: Final = 0.5
 #: every request.
 PAUSE: Final = 1.0
 
-_code = Struct("<i").pack
 _PLAIN: Final = {
     "method": "REQUEST_METHOD",
     "scheme": "wsgi.url_scheme",
@@ -126,7 +124,7 @@ class _Prefetch:
             return None
         now = monotonic()
         if now < self._not_before:
-            return _code(self._result)
+            return pack_field(self._result)
         try:
             values = self._space.get_many(keys, deadline=now + self._share)
         except StateError as error:
@@ -134,8 +132,8 @@ class _Prefetch:
             what = f"reading beforehand in {self._space.name}"
             self._result = services.state_failures.note(None, services.log, what, error)
             self._not_before = monotonic() + PAUSE
-            return _code(self._result)
-        return _code(0) + pack_items(keys, values)
+            return pack_field(self._result)
+        return pack_field(0, keys, values)
 
     def _keys(
         self, environ: Mapping[str, Any], endpoint: str | None, args: Mapping[str, Any] | None

@@ -15,9 +15,11 @@ import abi_reference as reference
 import pytest
 
 from plugin_host.abi import edit_values, edits
+from plugin_host.abi import state_packing as packing
 from plugin_host.abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
 from plugin_host.errors import BadResult
 from plugin_host.message import RequestEdits, ResponseEdits, environ_key
+from plugin_host.state import Entry, Page
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 OP_NAMES = {"set": 1, "add": 2, "remove": 3}
@@ -142,7 +144,38 @@ def test_host_refuses_malformed(vector: dict[str, Any]) -> None:
         assert (vector["offset"], vector["rule"]) == (caught.value.offset, caught.value.rule)
 
 
-@pytest.mark.parametrize("file", ["records.json", "edits.json", "malformed.json"])
+def pairs(vector: dict[str, Any]) -> list[tuple[bytes, bytes | None]]:
+    return [(unblob(key), optional(value)) for key, value in vector["items"]]
+
+
+def packed_by_host(vector: dict[str, Any]) -> bytes:
+    """What the host passes to guests."""
+    if vector["what"] == "values":
+        return packing.pack_values(map(optional, vector["values"]))
+    if vector["what"] == "field":
+        keys, values = zip(*pairs(vector), strict=True) if vector["items"] else ((), ())
+        return packing.pack_field(vector["error"], keys, values)
+    entries = tuple(
+        Entry(unblob(key), size, None if left is None else left / 1000)
+        for key, size, left in vector["entries"]
+    )
+    return packing.pack_page(Page(entries, unblob(vector["cursor"])))
+
+
+@pytest.mark.parametrize("vector", load("state.json"))
+def test_host_packs_and_unpacks_state(vector: dict[str, Any]) -> None:
+    """The host takes apart what guests pass, and makes what they get, byte for byte."""
+    data = unblob(vector["bytes"])
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (vector["length"], vector["sha256"])
+    if vector["what"] == "keys":
+        assert list(packing.unpack_keys(data)) == [unblob(key) for key in vector["keys"]]
+    elif vector["what"] == "items":
+        assert list(packing.unpack_items(data)) == pairs(vector)
+    else:
+        assert packed_by_host(vector) == data
+
+
+@pytest.mark.parametrize("file", ["records.json", "edits.json", "malformed.json", "state.json"])
 def test_names_are_unique(file: str) -> None:
     """Every vector of a file has its own name."""
     names = [param.id for param in load(file)]
@@ -176,7 +209,7 @@ def test_every_rule_has_a_vector(module: ModuleType, monkeypatch: pytest.MonkeyP
 
 
 def test_vectors_are_up_to_date() -> None:
-    """The three files are what their generator writes."""
+    """The files are what their generator writes."""
     spec = importlib.util.spec_from_file_location("vectors_generate", VECTORS / "generate.py")
     assert spec is not None
     assert spec.loader is not None

@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import malformed_cases  # noqa: E402
 import record_cases  # noqa: E402
+import state_cases  # noqa: E402
 from abi_reference import OPS, effect, encode_edits  # noqa: E402
 
 RUN = re.compile(rb"(.)\1{1023,}", re.DOTALL)
@@ -257,6 +258,10 @@ def malformed_vectors() -> list[dict[str, Any]]:
     ]
 
 
+def state_vectors() -> list[dict[str, Any]]:
+    return [{**jsonable(case), **sealed(state_cases.encoded(case))} for case in state_cases.cases()]
+
+
 def table_text(table: dict[str, Any]) -> str:
     """JSON with one vector per line, so that a difference names its vector."""
     vectors = ",\n".join(json.dumps(vector) for vector in table.pop("vectors"))
@@ -270,6 +275,7 @@ def files() -> dict[str, str]:
         "records.json": {"vectors": record_vectors()},
         "edits.json": {"ops": OPS, "vectors": edit_vectors()},
         "malformed.json": {"vectors": malformed_vectors()},
+        "state.json": {"vectors": state_vectors()},
     }
     return {name: table_text(table) for name, table in tables.items()}
 

@@ -117,18 +117,20 @@ export function count(len: i32): i64 {
   return ended(Json.int(begin(len).count(text("prefix"))));
 }
 
-/** All pages, as [key, size, ttl]. */
+/** All pages, or as many as asked for, as [key, size, ttl]. */
 export function list(len: i32): i64 {
   const state = begin(len);
   const all = Json.array();
   const limit = asked.get("limit").asInt(100) as i32;
+  const wanted = asked.get("pages").asInt(-1);
+  let pages = 0;
   let page: StatePage | null = state.list(text("prefix"), null, limit);
   while (page != null) {
     for (let i = 0; i < page.keys.length; i++) {
       const left = page.ttls[i] == FOREVER ? Json.null() : Json.int(page.ttls[i]);
       all.push(Json.array().push(Json.string(page.keys[i])).push(Json.int(page.sizes[i])).push(left));
     }
-    if (page.cursor.length == 0) return ended(all);
+    if (page.cursor.length == 0 || ++pages == wanted) return ended(all);
     page = state.list(text("prefix"), page.cursor, limit);
   }
   return ended(Json.null());
