@@ -38,6 +38,16 @@ from pathlib import Path
 from typing import Literal
 
 
+def printable(text: str) -> str:
+    """Return a text that is safe for one line of a log, and for the terminal that shows it.
+
+    What a guest or its file says may end lines, command terminals, or turn text around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class PluginHostError(Exception):
     """Base of every error of this package."""
 
@@ -56,9 +66,10 @@ class PluginLoadError(PluginHostError):
 
     def __init__(self, path: Path | str, reason: str, remedy: str = "") -> None:
         self.path = Path(path)
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(f"{self.path.name}: {reason}" + (f"; {remedy}" if remedy else ""))
+        self.reason = printable(reason)
+        self.remedy = printable(remedy)
+        whole = f"{printable(self.path.name)}: {self.reason}"
+        super().__init__(whole + (f"; {self.remedy}" if remedy else ""))
 
 
 class PluginFileError(PluginLoadError):

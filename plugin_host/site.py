@@ -104,7 +104,13 @@ class Site:
         def process(*args: Any) -> Response:
             response = process_response(*args)
             exchange = current.get()
-            if exchange is not None and exchange.has_response_hooks:
+            if exchange is None:
+                return response
+            if exchange.method is not None:
+                # The client waits for a body, or for none, by the method that it sent: the server's
+                # connection, which may be a proxy's for many clients, would get out of step.
+                request.environ["REQUEST_METHOD"] = exchange.method
+            if exchange.has_response_hooks:
                 return self._return(exchange, response)
             return response
 
@@ -144,7 +150,7 @@ class Site:
     def _return(self, exchange: Exchange, response: Response) -> Response:
         """Show a response to the plugins that match the request, on its way out."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        body = bodies.ResponseBody(current.method, response, self._limit)
+        body = bodies.ResponseBody(exchange.method or current.method, response, self._limit)
         headers, environ = response.headers.to_wsgi_list(), current.environ
         try:
             edited = exchange.on_response(environ, response.status_code, headers, body.read)

@@ -16,6 +16,8 @@ SET_G, SET_CONTEXT, ANSWER, SET_STATUS = 8, 9, 10, 11
 
 MAX_CONTEXT = 65536
 MAX_G_NAME = 64
+MAX_NAME, MAX_VALUE = 256, 32_768
+"""Bytes of a header's name and value: many clients give up at a line of 64 KiB."""
 
 _is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _is_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+").fullmatch
@@ -42,6 +44,8 @@ HeaderName = tuple[str, str, str]
 
 def header_name(name: bytes, at: int) -> HeaderName:
     """Check a header's name."""
+    if len(name) > MAX_NAME:
+        raise BadResult(at, f"a header name is at most {MAX_NAME} bytes long")
     if not _is_token(name):
         raise BadResult(at, "a header name is an RFC 9110 token")
     text = name.decode("ascii")
@@ -58,6 +62,8 @@ def header_value(op: int, value: bytes, at: int, value_at: int) -> str:
         if value:
             raise BadResult(at + 4, "this op has no value")
         return ""
+    if len(value) > MAX_VALUE:
+        raise BadResult(value_at, f"a header value is at most {MAX_VALUE} bytes long")
     text = value.decode("latin-1")
     # `isprintable` is the quick way to know that nothing is wrong; it is stricter than the rule.
     if not text.isprintable() and _has_control(text):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from ..errors import BadResult, GuestError, GuestTrap, HookError
+from ..errors import BadResult, GuestError, GuestTrap, HookError, printable
 from ..wasm.instance import UNLIMITED, Call, Instance
 from ..wasm.pages import seen
 from ..wasm.snapshot import Snapshot
@@ -133,7 +132,8 @@ class Guest:
             return None
         pointer, length, is_error = unpack_result(packed)
         if is_error:
-            raise GuestError(_printable(self._take(pointer, min(length, MAX_ERROR_MESSAGE))))
+            message = self._take(pointer, min(length, MAX_ERROR_MESSAGE))
+            raise GuestError(printable(message.decode("utf-8", "replace")))
         if length > self._max_result:
             raise BadResult(
                 0, f"the result's length is {length}, at most {self._max_result} bytes are allowed"
@@ -222,11 +222,6 @@ def _optional(instance: Instance, name: str) -> Call | None:
         return instance.function(name)
     except KeyError:
         return None
-
-
-def _printable(text: bytes) -> str:
-    """A guest's text, safe for one line of a log."""
-    return json.dumps(text.decode("utf-8", "replace"), ensure_ascii=False)[1:-1]
 
 
 def is_spent(error: HookError) -> bool:

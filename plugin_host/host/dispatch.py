@@ -50,7 +50,7 @@ class Exchange:
     `on_response`: the snapshot it started with and what its plugins left on it.
     """
 
-    __slots__ = ("_contexts", "_done", "edited", "g", "plan", "snapshot")
+    __slots__ = ("_contexts", "_done", "edited", "g", "method", "plan", "snapshot")
 
     def __init__(self, snapshot: Snapshot, plan: Plan | None = None) -> None:
         self.snapshot = snapshot
@@ -58,6 +58,8 @@ class Exchange:
         self.plan = plan
         #: What plugins set on ``g`` for the view; None if nothing.
         self.g: dict[str, str] | None = None
+        #: The client's own method, if a plugin has changed it: it decides how responses are framed.
+        self.method: str | None = None
         #: Whether a plugin has changed the environ.
         self.edited = False
         self._contexts: dict[str, bytes] | None = None
@@ -119,6 +121,8 @@ class Exchange:
         return None
 
     def _apply(self, environ: dict[str, Any], plugin: Plugin, edits: RequestEdits) -> None:
+        if edits.method is not None and self.method is None:
+            self.method = environ["REQUEST_METHOD"]
         apply_to_environ(environ, edits)
         if edits.context is not None:
             self._contexts = {**(self._contexts or {}), plugin.name: edits.context}

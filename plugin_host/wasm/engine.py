@@ -169,11 +169,21 @@ def engines() -> list[Engine]:
     ]
 
 
+#: Bytes of a module in the text format. Assembling takes up to 100 times as many, in this process.
+MAX_TEXT = 1 << 20
+
+
 def wat_to_wasm(text: bytes, path: Path) -> bytes:
     """Assemble a module in the text format (UTF-8).
 
-    :raises ModuleError: with the assembler's message and place.
+    :raises ModuleError: with the assembler's message and place; or it is longer than `MAX_TEXT`.
     """
+    if len(text) > MAX_TEXT:
+        raise ModuleError(
+            path,
+            f"is WebAssembly text of {len(text)} bytes, where at most {MAX_TEXT} are allowed",
+            "assemble it, and copy the binary module as .wasm",
+        )
     try:
         return bytes(wasmtime.wat2wasm(text))
     except (wasmtime.WasmtimeError, UnicodeDecodeError) as exc:

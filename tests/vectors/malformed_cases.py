@@ -18,6 +18,8 @@ NO_NAME = "this op has no name"
 NO_VALUE = "this op has no value"
 TOKEN = "a header name is an RFC 9110 token"
 SERVERS = "headers that belong to the server are left alone"
+LONG_NAME = "a header name is at most 256 bytes long"
+LONG_VALUE = "a header value is at most 32768 bytes long"
 CONTROL = "a header value has no control characters other than tab"
 EDGES = "a header value neither starts nor ends with space or tab"
 PATH = "a path starts with /"
@@ -127,6 +129,8 @@ def header_cases(hook: str, first: bytes = b"") -> list[Case]:
             b'"',
         ):
             cases.append(case(f"op {op}: name {name!r}", raw_edit(op, name, value), 8, TOKEN))
+        long = raw_edit(op, b"x" * 257, value)
+        cases.append(case(f"op {op}: a name of 257 bytes", long, 8, LONG_NAME))
         for name in (
             b"connection",
             b"Keep-Alive",
@@ -141,6 +145,8 @@ def header_cases(hook: str, first: bytes = b"") -> list[Case]:
         ):
             cases.append(case(f"op {op}: {name.decode()}", raw_edit(op, name, value), 8, SERVERS))
     for op in (1, 2):
+        long = raw_edit(op, b"xyz", b"v" * 32_769)
+        cases.append(case(f"op {op}: a value of 32 769 bytes", long, 11, LONG_VALUE))
         for value in (b"a\r\nb: c", b"a\nb", b"a\rb", b"a\0b", b"\x01", b"a\x7f", b"a\n", b"\x1b["):
             cases.append(
                 case(f"op {op}: value {value!r}", raw_edit(op, b"xyz", value), 11, CONTROL)
