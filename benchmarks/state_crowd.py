@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.client import percentile
@@ -19,6 +19,7 @@ from plugin_host.config.stateurl import parse_state
 from plugin_host.state import Namespace, open_store
 
 WORKERS = 4
+WORKS = ("get", "add", "admit")
 
 
 def _one(space: Namespace, work: str) -> Callable[[int], object]:
@@ -49,7 +50,7 @@ def work(url: str, name: str, seconds: float) -> None:
     print(json.dumps(took))
 
 
-def crowds(folder: Path, seconds: float) -> str:
+def crowds(folder: Path, seconds: float, works: Sequence[str] = WORKS) -> str:
     """A table of works and backends."""
     urls = {
         "sqlite:": f"sqlite:///{folder}/crowd.sqlite3",
@@ -62,7 +63,7 @@ def crowds(folder: Path, seconds: float) -> str:
         "| work | backend | operations/s | p50 µs | p99 µs | max ms |",
         "|---|---|---|---|---|---|",
     ]
-    for name in ("get", "add", "admit"):
+    for name in works:
         for label, url in urls.items():
             took = sorted(_crowd(url, name, seconds))
             cells = [f"{len(took) / seconds:.0f}", number(percentile(took, 50))]

@@ -30,7 +30,8 @@ def build_rust(target: Path) -> None:
     options = "opt-level=s", "lto=yes", "panic=abort", "strip=symbols"
     codegen = [part for option in options for part in ("-C", option)]
     kind = "--edition", "2021", "--crate-type", "cdylib", "--target", name
-    _run("rustc", *kind, *codegen, "-o", target, SOURCES / "rust/hook.rs")
+    # The path that is given here becomes a part of the module.
+    _run("rustc", *kind, *codegen, "-o", target, "rust/hook.rs", cwd=SOURCES)
 
 
 def build_go(target: Path) -> None:
