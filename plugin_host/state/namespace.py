@@ -254,7 +254,7 @@ def _milliseconds(ttl: float | None) -> int | None:
         return None
     if not 0 < ttl <= MAX_TTL:  # a NaN is not, either
         raise _wrong("ttl", f"a TTL of {ttl} seconds is not above 0 and at most {MAX_TTL:.0f}")
-    return math.ceil(ttl * 1000)
+    return math.ceil(round(ttl * 1000, 3))  # 16.1 * 1000 is a little more than 16100
 
 
 def _finite(number: float) -> float:
