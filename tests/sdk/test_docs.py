@@ -61,7 +61,7 @@ def test_every_member(file: str) -> None:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(6))
 def test_assemblyscript(
     build: Any, tmp_path: Path, folder: Path, make_app: Any, index: int
 ) -> None:
@@ -69,7 +69,7 @@ def test_assemblyscript(
     source = tmp_path / "index.ts"
     source.write_text(blocks("ts")[index])
     (folder / "example.wasm").write_bytes(build.compile_source(source))
-    assert len(blocks("ts")) == 5
+    assert len(blocks("ts")) == 6
     loads(make_app)
 
 

@@ -12,4 +12,7 @@ export { siphash, keyedHash, share } from "./hash";
 export { parseTime, NO_TIME } from "./time";
 export { State, StatePage, Admission, FOREVER } from "./state";
 export { StateCode } from "./statecode";
+export { emit, emitBytes, emitJson } from "./events";
+export { App, AskError } from "./app";
+export { count, observe } from "./metrics";
 export { formValue, formText } from "./form";
