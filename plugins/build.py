@@ -8,7 +8,8 @@
     python plugins/build.py --check                  # compare only, byte for byte
 
 The same sources give the same bytes on any machine and in any folder: the compiler's version is
-pinned, and it runs in a temporary folder in which only the SDK and one plugin's sources lie.
+pinned, and it runs in a temporary folder in which only the SDK, one plugin's sources and what
+plugins share (``src/shared``) lie.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Final
 
 PLUGINS: Final = Path(__file__).resolve().parent
 SDK: Final = PLUGINS.parent / "plugin_host" / "sdk" / "assemblyscript"
+SHARED: Final = PLUGINS / "src" / "shared"
 ASC: Final = SDK / "node_modules" / "assemblyscript" / "bin" / "asc.js"
 
 #: What is built, below this folder, from which source.
@@ -33,6 +35,8 @@ OUTPUTS: Final = {
     "bulk_discount.wasm": "src/bulk_discount/index.ts",
     "variants/three_for_two.wasm": "src/bulk_discount/three_for_two.ts",
     "guard.wasm": "src/guard/index.ts",
+    "rate_limit.wasm": "src/rate_limit/index.ts",
+    "inventory_hold.wasm": "src/inventory_hold/index.ts",
 }
 
 
@@ -50,7 +54,9 @@ def missing_tool() -> str:
 
 
 def compile_source(entry: Path, options: Iterable[str] = ()) -> bytes:
-    """Return the module that ``entry``, and the ``.ts`` files beside it, compile to.
+    """Return the module that ``entry`` compiles to.
+
+    It may import the ``.ts`` files beside it, and what plugins share from ``../shared``.
 
     :param options: for the compiler, beside those in the SDK's ``asconfig.json``.
     :raises BuildError: with the compiler's messages.
@@ -63,9 +69,11 @@ def compile_source(entry: Path, options: Iterable[str] = ()) -> bytes:
         shutil.copytree(SDK / "assembly", package / "assembly")
         shutil.copy(SDK / "index.ts", package)
         shutil.copy(SDK / "asconfig.json", folder)
-        for source in entry.parent.glob("*.ts"):
-            shutil.copy(source, folder)
-        return _run(folder, [entry.name, "--outFile", "out.wasm", *options])
+        for place, sources in (("plugin", entry.parent), ("shared", SHARED)):
+            (folder / place).mkdir()
+            for source in sources.glob("*.ts"):
+                shutil.copy(source, folder / place)
+        return _run(folder, [f"plugin/{entry.name}", "--outFile", "out.wasm", *options])
 
 
 def _run(folder: Path, arguments: list[str]) -> bytes:

@@ -21,7 +21,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 #: What plugins may use; what every matching pattern grants, together.
 _GRANTS = {
-    "*": ["log", "clock", "random"],
+    "*": ["log", "clock", "random", "metrics", "cookies"],
     "flash_sale": ["state"],
     "rate_limit*": ["state"],  # a second limit is a copy under another name
     "inventory_hold": ["state"],
@@ -43,6 +43,7 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
         MAX_CONTENT_LENGTH=64 * 1024,
         PLUGIN_HOST_DIR=str(_ROOT / "plugins"),
         PLUGIN_HOST_GRANTS=_GRANTS,
+        PLUGIN_HOST_TIMEOUT=1.0,  # plugins ask for less, unless they wait for the store
         SESSION_COOKIE_SAMESITE="Lax",
     )
     app.config.from_prefixed_env()

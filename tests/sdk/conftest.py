@@ -14,10 +14,13 @@ from types import ModuleType
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner
 from flask import Flask
+from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 
 from plugin_host import PluginHost
+from plugin_host.cli import cli
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLUGINS: Final = ROOT / "plugins"
@@ -119,22 +122,48 @@ def _toml(value: Any) -> str:
 
 @pytest.fixture
 def site(folder: Path, make_app: MakeApp) -> Site:
-    """A site with one shipped plugin, whose config is changed by the given keys."""
+    """A site with one shipped plugin, whose config and needs are changed as given."""
 
     def make(
-        name: str, module: str = "", prepare: Callable[[Flask], None] | None = None, **config: Any
+        name: str,
+        module: str = "",
+        prepare: Callable[[Flask], None] | None = None,
+        needs: list[str] | None = None,
+        **config: Any,
     ) -> tuple[FlaskClient, PluginHost]:
         manifest = tomllib.loads((PLUGINS / f"{name}.toml").read_text())
+        if needs is not None:
+            manifest["needs"]["on_request"] = needs
         if config:
             manifest["config"] |= config
         lines = [f"{key} = {_toml(value)}" for key, value in manifest.items()]
         (folder / f"{name}.toml").write_text("\n".join(lines))
         source = PLUGINS / (module or f"{name}.wasm")
         shutil.copy(source, folder / f"{name}{source.suffix}")
-        app, plugins = make_app(prepare)
+        grants = ["log", "clock", "random", "cookies", "state"]
+        app, plugins = make_app(prepare, GRANTS=grants, TIMEOUT=5)
         return app.test_client(), plugins
 
     return make
+
+
+def data(client: FlaskClient, *arguments: str) -> str:
+    """What ``flask plugins data`` writes on the site."""
+    info = ScriptInfo(create_app=lambda: client.application)
+    done = CliRunner().invoke(cli, ("data", *arguments), obj=info)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def without_store(tmp_path: Path, prepare: Callable[[Flask], None]) -> Callable[[Flask], None]:
+    """The same preparation of a site, whose store cannot be opened."""
+    (tmp_path / "file").touch()
+
+    def prepared(app: Flask) -> None:
+        prepare(app)
+        app.config["PLUGIN_HOST_STATE"] = f"sqlite:///{tmp_path}/file/state.sqlite3"
+
+    return prepared
 
 
 def state(plugins: PluginHost, client: FlaskClient) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
 
-from .conftest import Site, state
+from .conftest import Site, data, state, without_store
 
 Config = dict[str, Any]
 
@@ -23,7 +24,13 @@ def flash_routes(app: Flask) -> None:
     app.add_url_rule("/api/flash/<sku>/buy", "api_buy", buy, methods=["GET", "POST"])
 
 
-FLASH = {"start_time": "2020-01-01T00:00:00Z", "block_ratio": 0.5, "secret": "of the tests"}
+FLASH = {
+    "sale": "spring",
+    "max_buyers": 1000,
+    "start_time": "2020-01-01T00:00:00Z",
+    "block_ratio": 0.5,
+    "secret": "of the tests",
+}
 
 
 @pytest.fixture
@@ -65,6 +72,78 @@ def test_admitted(sale: Sale) -> None:
     """Who is let in reaches the view, which knows it from `g`."""
     page = sale(block_ratio=0).post("/flash/mug/buy")
     assert (page.status_code, page.text) == (200, "mug 1")
+
+
+def buyers(client: FlaskClient, names: Iterable[str]) -> list[str]:
+    """Those of the users who are let in, one after the other."""
+    return [name for name in names if admitted(client, headers={"X-User": name})]
+
+
+USERS = [f"user{i}" for i in range(30)]
+
+
+def test_exactly_so_many(sale: Sale) -> None:
+    """So many users get in as `max_buyers` says, all others read "sold out"."""
+    client = sale(block_ratio=0, max_buyers=7)
+    assert buyers(client, USERS) == USERS[:7]
+    refused = client.post("/flash/mug/buy", headers={"X-User": "late"})
+    assert (refused.status_code, refused.text) == (409, "sold out.\n")
+
+
+def test_who_is_in_stays_in(sale: Sale) -> None:
+    """Once lucky is always lucky, also when the sale is full, closed to all, or unlucky since."""
+    first = buyers(sale(block_ratio=0, max_buyers=5), USERS)
+    for changed in ({"max_buyers": 0}, {"block_ratio": 1}, {"secret": "quite another one"}):
+        client = sale(**{"block_ratio": 0, "max_buyers": 5} | changed)
+        assert buyers(client, reversed(USERS)) == list(reversed(first))
+
+
+def test_the_operator_makes_room(sale: Sale) -> None:
+    """A higher `max_buyers` lets in so many more, and not one that came before again."""
+    sale_of_3 = buyers(sale(block_ratio=0, max_buyers=3), USERS)
+    assert buyers(sale(block_ratio=0, max_buyers=5), USERS) == USERS[:5]
+    assert sale_of_3 == USERS[:3]
+
+
+def test_a_new_sale_starts_fresh(sale: Sale) -> None:
+    """Another `sale` has its own buyers, and the one before it keeps its own."""
+    spring = {"block_ratio": 0, "max_buyers": 2}
+    autumn = spring | {"sale": "autumn"}
+    assert buyers(sale(**spring), USERS) == USERS[:2]
+    assert buyers(sale(**autumn), reversed(USERS)) == USERS[:-3:-1]
+    assert buyers(sale(**spring), USERS) == USERS[:2]
+
+
+def test_cleared_data_is_a_new_start(sale: Sale) -> None:
+    """When the operator deletes the keys of a sale, its places are free again at once."""
+    client = sale(block_ratio=0, max_buyers=2)
+    assert buyers(client, USERS) == USERS[:2]
+    data(client, "delete", "--plugin", "flash_sale", "--prefix", "spring/", "--yes")
+    assert buyers(client, reversed(USERS)) == USERS[:-3:-1]
+
+
+def test_a_blocked_user_takes_no_place(sale: Sale) -> None:
+    """Users whom the ratio blocks are not counted."""
+    client = sale(max_buyers=10)
+    assert len(buyers(client, [f"user{i}" for i in range(60)])) == 10
+
+
+def test_a_name_that_is_none(sale: Sale) -> None:
+    """A name that is longer than any is refused, and takes no place."""
+    client = sale(block_ratio=0, max_buyers=1)
+    answer = client.post("/api/flash/mug/buy", headers={"X-User": "x" * 1000})
+    assert (answer.status_code, (answer.json or {})["code"]) == (400, "name_too_long")
+    assert admitted(client, headers={"X-User": "ann"})
+
+
+def test_without_the_store_nobody_gets_in(site: Site, tmp_path: Path) -> None:
+    """While the store is away a purchase is a 503 with a request id, and nothing of why."""
+    prepare = without_store(tmp_path, flash_routes)
+    client, _ = site("flash_sale", prepare=prepare, **FLASH | {"block_ratio": 0})
+    answer = client.post("/api/flash/mug/buy", headers={"X-User": "ann"})
+    assert answer.status_code == 503
+    assert answer.headers["X-Request-ID"]
+    assert "sqlite" not in answer.text
 
 
 def test_other_requests(sale: Sale) -> None:
@@ -126,6 +205,10 @@ def test_demo_users(site: Site) -> None:
         ({"block_ratio": 1.5}, "config.block_ratio"),
         ({"secret": "short"}, "config.secret"),
         ({"start": "2026-01-01T00:00:00Z"}, "config"),
+        ({"max_buyers": -1}, "config.max_buyers"),
+        ({"max_buyers": 1.5}, "config.max_buyers"),
+        ({"sale": ""}, "config.sale"),
+        ({"sale": "spring/2026"}, "config.sale"),
     ],
 )
 def test_bad_sale(site: Site, config: Config, named: str) -> None:
