@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -10,18 +11,20 @@ from typing import Any
 from benchmarks.inprocess import Technologies
 from benchmarks.measure import Case, Plan, measure
 from benchmarks.results import Outcome
-from plugin_host.abi import basics, state_functions
+from plugin_host.abi import host_functions, state_functions
+from plugin_host.abi.app import App
 from plugin_host.abi.services import Services
 from plugin_host.abi.stage import LIVE
-from plugin_host.config import Settings
+from plugin_host.config import CAPABILITIES, Settings
+from plugin_host.hookspec import Question
 from plugin_host.state import Namespace
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link
 
 PATH = Path("calls.wat")
-#: Calls of the host function in one call of the guest.
-TIMES = 100
+#: Calls of the host function in one call of the guest, which may emit no more events.
+TIMES = 64
 REFERENCE = "plugin_host.now"
 KEY, VALUE = b"id/000007", b"v" * 100
 
@@ -38,7 +41,31 @@ _CALLS = {
         "(i32.const 0) (i32.const 64) (i32.const 9) (i32.const 3) (i64.const 1) (i32.const 64)"
         f" (i32.const 1) (i64.const {(1 << 63) - 1}) (i32.const 0) (i32.const 0)",
     ),
+    "emit": (
+        "emit",
+        "(param i32 i32 i32 i32) (result i32)",
+        "(i32.const 128) (i32.const 5) (i32.const 1024) (i32.const 100)",
+    ),
+    "call": (
+        "call",
+        "(param i32 i32 i32 i32 i32 i32) (result i32)",
+        "(i32.const 128) (i32.const 5) (i32.const 1024) (i32.const 9) (i32.const 2048)"
+        " (i32.const 512)",
+    ),
+    "session": (
+        "session_get",
+        "(param i32 i32 i32 i32) (result i32)",
+        "(i32.const 128) (i32.const 5) (i32.const 2048) (i32.const 512)",
+    ),
+    "counter": ("counter", "(param i32 i32 i64)", "(i32.const 128) (i32.const 5) (i64.const 1)"),
+    "histogram": (
+        "histogram",
+        "(param i32 i32 i64)",
+        "(i32.const 128) (i32.const 4) (i64.const 4607182418800017408)",
+    ),
 }
+#: The name of the event, the question, the key and the counter; a histogram has another one.
+NAME = b"stock"
 
 
 def _wat() -> str:
@@ -48,19 +75,23 @@ def _wat() -> str:
     )
     loops = " ".join(
         f"""(func (export "{name}") (result i64) (local $i i32)
-          (loop (drop (call ${name} {arguments}))
+          (loop {_call(name, kind, arguments)}
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if 0 (i32.lt_u (local.get $i) (i32.const {TIMES})))) (i64.const 0))"""
-        for name, (_, _, arguments) in _CALLS.items()
+        for name, (_, kind, arguments) in _CALLS.items()
     )
-    data = KEY.decode()
-    return f'(module {imports} (memory (export "memory") 1) (data (i32.const 64) "{data}") {loops})'
+    data = f'(data (i32.const 64) "{KEY.decode()}") (data (i32.const 128) "{NAME.decode()}")'
+    return f'(module {imports} (memory (export "memory") 1) {data} {loops})'
+
+
+def _call(name: str, kind: str, arguments: str) -> str:
+    called = f"(call ${name} {arguments})"
+    return f"(drop {called})" if "result" in kind else called
 
 
 def _guest(services: Services) -> Instance:
     engine = choose_engine(True)
-    groups = (*basics.groups(services), *state_functions.groups(services))
-    functions = [function for group in groups for function in group.functions]
+    functions = [function for function, _ in host_functions.functions(services).values()]
     module = engine.compile(wat_to_wasm(_wat().encode(), PATH), PATH)
     instance = link(engine, module, functions, PATH).instance(Limits(), monotonic(), 10.0)
     instance.stage = LIVE
@@ -75,10 +106,19 @@ def _repeated(work: Callable[[], object]) -> Callable[[Any], object]:
     return call
 
 
-def _cases(guest: Instance, space: Namespace) -> Iterator[Case]:
+def _cases(guest: Instance, services: Services, space: Namespace) -> Iterator[Case]:
     def asking(name: str) -> Callable[[Any], object]:
         function = guest.function(name)
         return lambda _: function(0, monotonic(), 10.0)
+
+    def emitting() -> Callable[[Any], object]:
+        function = guest.function("emit")
+
+        def call(_: Any) -> None:
+            function(0, monotonic(), 10.0)
+            services.flush(succeeded=True)
+
+        return call
 
     def get() -> object:
         return space.get(KEY, deadline=monotonic() + 10)
@@ -91,12 +131,22 @@ def _cases(guest: Instance, space: Namespace) -> Iterator[Case]:
     yield Case("its work: Namespace.get", _repeated(get), share=TIMES)
     yield Case("plugin_host.state_admit", asking("admit"), share=TIMES)
     yield Case("its work: put_if_fewer_than", _repeated(admit), share=TIMES)
+    yield Case("plugin_host.emit, and its delivery", emitting(), share=TIMES)
+    yield Case("plugin_host.call, bytes both ways", asking("call"), share=TIMES)
+    yield Case("plugin_host.session_get", asking("session"), share=TIMES)
+    yield Case("plugin_host.counter", asking("counter"), share=TIMES)
+    yield Case("plugin_host.histogram", asking("histogram"), share=TIMES)
 
 
 def host_calls(_technologies: Technologies, plan: Plan) -> Outcome:
-    """One call of a clock, and of operations on a store in memory, from a guest and by hand."""
-    services = Services.of("guest", Settings.from_mapping({}, PATH))
+    """One call of each kind of host function, from a guest; operations on a store also by hand."""
+    answer = Question("stock", bytes, bytes, lambda data: data)
+    app = App({"stock": answer}, lambda event: None, {"stock": 7}.__getitem__)
+    granted = frozenset(CAPABILITIES)
+    services = replace(
+        Services.of("guest", Settings.from_mapping({}, PATH)), app=app, granted=granted
+    )
     space = services.store.namespace(state_functions.own_namespace("guest"))
     space.put(KEY, VALUE, deadline=monotonic() + 10)
-    cases = list(_cases(_guest(services), space))
+    cases = list(_cases(_guest(services), services, space))
     return Outcome(measure(cases, plan, reference=REFERENCE), {})

@@ -8,7 +8,7 @@ applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -72,14 +72,26 @@ class App:
     session: Callable[[str], Any] = _no_session
     request_id: Callable[[], str | None] = _no_request
 
-    def hear(self, events: list[Event]) -> None:
+    def hear(self, plugin: str, events: list[tuple[str, bytes]]) -> None:
         """Deliver the events of a call that has ended well."""
-        for event in events:
-            self.deliver(replace(event, request_id=self.request_id()))
+        request_id = self.request_id()
+        for name, data in events:
+            self.deliver(Event(plugin, name, data, request_id))
 
 
 #: No app at all.
 NO_APP: Final = App()
+
+
+class Emitted:
+    """What one call has emitted: names and data, in order."""
+
+    __slots__ = ("events", "size")
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, bytes]] = []
+        #: Bytes of all data.
+        self.size = 0
 
 
 class Events:
@@ -88,19 +100,26 @@ class Events:
     __slots__ = ("_noted",)
 
     def __init__(self) -> None:
-        self._noted: dict[Key, list[Event]] = {}
+        self._noted: dict[Key, Emitted] = {}
 
     def have_room(self, size: int) -> bool:
         """Whether the guest that is running may emit one more event, of so many bytes."""
-        noted = self._noted.get(this_call(), ())
-        return len(noted) < MAX_EVENTS and size + sum(len(e.data) for e in noted) <= MAX_DATA
+        noted = self._noted.get(this_call())
+        if noted is None:
+            return size <= MAX_DATA
+        return len(noted.events) < MAX_EVENTS and noted.size + size <= MAX_DATA
 
-    def note(self, log: GuestLog, event: Event) -> None:
+    def note(self, log: GuestLog, name: str, data: bytes) -> None:
         """Take note of an event of the guest that is running."""
         call = this_call()
-        self._noted.setdefault(call, []).append(event)
-        log.call_back(call)
+        noted = self._noted.get(call)
+        if noted is None:
+            noted = self._noted[call] = Emitted()
+            log.call_back(call)
+        noted.events.append((name, data))
+        noted.size += len(data)
 
-    def take(self) -> list[Event]:
-        """Return what the guest whose call has just ended has emitted, in order, and forget it."""
-        return self._noted.pop(this_call(), []) if self._noted else []
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return what the guest whose call has just ended has emitted, and forget it."""
+        noted = self._noted.pop(this_call(), None) if self._noted else None
+        return [] if noted is None else noted.events

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from ..errors import GuestTrap
 from ..wasm.instance import HostFunction, Instance
-from .app import Event
 from .services import Group, Services
 from .stage import LIVE
 
@@ -24,10 +24,16 @@ def name_of(instance: Instance, pointer: int, length: int, what: str) -> str:
 
     :raises GuestTrap: it is none.
     """
-    name = instance.read(pointer, min(length, 65))
-    if not _is_name(name):
-        raise GuestTrap(f"{what} is called {name[:64]!r}; allowed: {NAME_ALLOWED}", "host")
-    return name.decode("ascii")
+    data = instance.read(pointer, length if length <= 65 else 65)
+    name = _name(data)
+    if name is None:
+        raise GuestTrap(f"{what} is called {data[:64]!r}; allowed: {NAME_ALLOWED}", "host")
+    return name
+
+
+@lru_cache(maxsize=1024)
+def _name(data: bytes) -> str | None:
+    return data.decode("ascii") if _is_name(data) else None
 
 
 def groups(services: Services) -> Iterator[Group]:
@@ -40,9 +46,9 @@ def groups(services: Services) -> Iterator[Group]:
         word = name_of(instance, name, name_len, "an event")
         if not queue.have_room(data_len):
             return TOO_MANY
-        event = Event(services.plugin, word, instance.read(data, data_len))
+        sent = instance.read(data, data_len)
         if instance.stage is LIVE:
-            queue.note(services.log, event)
+            queue.note(services.log, word, sent)
         return 0
 
     i32 = "i32"

@@ -83,7 +83,7 @@ class Services:
         events = self.events.take()
         self.log.flush()
         if succeeded and events:
-            self.app.hear(events)
+            self.app.hear(self.plugin, events)
 
 
 class Group(NamedTuple):
