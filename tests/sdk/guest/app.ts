@@ -1,7 +1,7 @@
 // What the SDK offers to tell, ask and count; each hook does one thing.
 
 import {
-  App, AskError, count, emit, emitBytes, emitJson, Json, observe, payload, payloadJson, reply, replyBytes, replyJson, noAnswer,
+  App, AskCode, count, emit, emitBytes, emitJson, Json, observe, payload, payloadJson, reply, replyBytes, replyJson, noAnswer,
 } from "@flask-plugin-host/sdk"; // prettier-ignore
 
 export { ph_abi_version, ph_alloc } from "@flask-plugin-host/sdk";
@@ -20,24 +20,24 @@ export function tell_too_much(len: i32): i64 {
 
 export function ask_text(len: i32): i64 {
   const answer = App.ask("text", payload(len).text());
-  return answer == null ? reply(App.error.toString()) : reply(answer);
+  return answer == null ? reply(App.code.toString()) : reply(answer);
 }
 
 export function ask_bytes(len: i32): i64 {
   const answer = App.askBytes("bytes", payload(len).bytes());
-  return answer == null ? reply(App.error.toString()) : replyBytes(answer);
+  return answer == null ? reply(App.code.toString()) : replyBytes(answer);
 }
 
 export function ask_json(len: i32): i64 {
   const answer = App.askJson("json", payloadJson(len));
-  return answer == null ? reply(App.error.toString()) : replyJson(answer);
+  return answer == null ? reply(App.code.toString()) : replyJson(answer);
 }
 
 export function ask_nobody(len: i32): i64 {
   App.ask("text", "once");
-  if (App.error != AskError.None) return noAnswer;
+  if (App.code != AskCode.Ok) return noAnswer;
   App.askJson("nobody");
-  return reply((App.error == AskError.Unknown).toString());
+  return reply((App.code == AskCode.Unknown).toString());
 }
 
 export function read_session(len: i32): i64 {

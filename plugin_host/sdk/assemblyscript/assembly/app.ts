@@ -15,8 +15,8 @@ declare function hostReceive(pointer: usize, offset: i32, length: i32): void;
 declare function hostSession(key: usize, keyLength: i32, out: usize, room: i32): i32;
 
 /** How the latest question ended. */
-export enum AskError {
-  None = 0,
+export enum AskCode {
+  Ok = 0,
   /** The app does not answer it, or this plugin may not ask it. */
   Unknown = -1,
   /** What was sent does not fit the question. */
@@ -44,7 +44,7 @@ function ask(name: i32): bool {
   got.clear();
   let out = got.take(room);
   const length = hostCall(sent.pointer, name, sent.pointer + name, sent.length - name, out, room);
-  App.error = min(length, 0);
+  App.code = min(length, 0);
   if (length < 0) return false;
   if (length > room) {
     got.clear();
@@ -58,10 +58,10 @@ function ask(name: i32): bool {
 
 /** What the app can be asked. */
 export class App {
-  /** How the latest question ended: an `AskError`. */
-  static error: i32 = 0;
+  /** How the latest question ended: an `AskCode`. */
+  static code: i32 = 0;
 
-  /** The app's answer as text; null if there is none, and `App.error` says why. */
+  /** The app's answer as text; null if there is none, and `App.code` says why. */
   static ask(question: string, data: string = ""): string | null {
     const length = begin(question);
     sent.text(data);

@@ -13,6 +13,6 @@ export { parseTime, NO_TIME } from "./time";
 export { State, StatePage, Admission, FOREVER } from "./state";
 export { StateCode } from "./statecode";
 export { emit, emitBytes, emitJson } from "./events";
-export { App, AskError } from "./app";
+export { App, AskCode } from "./app";
 export { count, observe } from "./metrics";
 export { formValue, formText } from "./form";
