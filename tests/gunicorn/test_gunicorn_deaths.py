@@ -26,7 +26,7 @@ from load import (
     start_with,
     worker_arguments,
 )
-from server import PATIENCE, serve
+from server import PATIENCE, WORKERS, serve
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +51,7 @@ def test_recycled_workers_start_with_the_newest(tmp_path: Path, kind: str, prelo
     assert {version: load.stale(version, at) for version, at in followed.items()} == {
         version: [] for version in followed
     }
-    assert len({seen.pid for seen in load.seen}) > 4
+    assert len({seen.pid for seen in load.seen}) > WORKERS
 
 
 @pytest.mark.parametrize(
