@@ -39,16 +39,16 @@ def hold(db: sqlite3.Connection, sku: str, quantity: int, holder: str, so: str) 
     :param so: what a refusal means to the visitor, as a sentence.
     :raises OutOfStock: there are not so many; what was held before stays so.
     """
-    product = catalog.product(db, sku)
     while True:
+        product = catalog.product(db, sku)
         held: Held = plugins.call("stock_hold", Hold(sku, holder, quantity, product.stock))
-        before, product = product.stock, catalog.product(db, sku)
-        # Sold pieces leave the stock and then stop being held. Who looked at the stock before and
-        # at the holds after that has counted them twice, and must ask again.
-        if product.stock >= before:
-            break
-    if held.quantity < quantity:
-        raise catalog.OutOfStock(product.name, held.free, so)
+        if held.quantity < quantity:
+            raise catalog.OutOfStock(product.name, held.free, so)
+        # Pieces leave the stock when they are sold, and then stop being held. Who saw the stock
+        # before that and the holds after it took sold ones for free ones: back, and once more.
+        if held.before >= quantity or catalog.product(db, sku).stock >= product.stock:
+            return
+        plugins.call("stock_hold", Hold(sku, holder, held.before, product.stock))
 
 
 def release(skus: Iterable[str], holder: str) -> None:

@@ -86,9 +86,13 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """`quantity` pieces are held for the visitor now; `free` is how many could be."""
+    """`quantity` pieces are held for the visitor now, and `before` were until now.
+
+    :param free: how many nobody else holds.
+    """
 
     quantity: Pieces
+    before: Pieces
     free: Pieces
 
 
@@ -113,8 +117,11 @@ def order_accept(draft: OrderDraft) -> Verdict:
 
 @plugins.hookspec("stock_hold", combine="first", input=Hold, output=Held)
 def stock_hold(hold: Hold) -> Held:
-    """Hold pieces for a visitor, all or none; a quantity of 0 lets go of them."""
-    return Held(hold.quantity, hold.stock)
+    """Hold pieces for a visitor, all or none; a quantity of 0 lets go of them.
+
+    What is held already can be held on, however small the stock has become: it was promised.
+    """
+    return Held(hold.quantity, hold.quantity, hold.stock)
 
 
 @plugins.hookspec("stock_held", combine="first", input=HeldQuery, output=dict[str, Pieces])

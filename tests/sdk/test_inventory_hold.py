@@ -71,10 +71,18 @@ def test_letting_go(hold: Ask, ask: Ask) -> None:
 
 
 def test_less_than_is_held(hold: Ask) -> None:
-    """When the stock has shrunk below what is held, a holder keeps what is left."""
+    """What is held stays promised when the stock has shrunk, but does not become more."""
     hold("ann", 6)
-    assert hold("ann", 6, stock=4) == (4, 4)
-    assert hold("bob", 1, stock=3) == (0, 0)
+    assert hold("ann", 7, stock=4) == (6, 4)
+    assert hold("ann", 6, stock=4) == (6, 4)
+    assert hold("ann", 5, stock=4) == (5, 4)
+    assert hold("bob", 1, stock=4) == (0, 0)
+
+
+def test_what_was_held_before(ask: Ask) -> None:
+    """The answer says how many were held until now."""
+    wishes = [{"sku": "mug", "holder": "ann", "quantity": n, "stock": 3} for n in (2, 3, 4, 1, 0)]
+    assert [ask("stock_hold", wish)["before"] for wish in wishes] == [0, 2, 3, 3, 1]
 
 
 def test_articles_are_apart(hold: Ask) -> None:
@@ -111,7 +119,7 @@ def test_what_is_stored_is_no_hold(site: Site) -> None:
         data(client, "put", "--plugin", "inventory_hold", f"sku/{number}", nonsense)
         wish = {"sku": str(number), "holder": "ann", "quantity": 2, "stock": 3}
         with client.application.app_context():
-            assert plugins.call("stock_hold", wish) == {"quantity": 2, "free": 3}
+            assert plugins.call("stock_hold", wish) == {"quantity": 2, "before": 0, "free": 3}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ export function ph_init(len: i32): i64 {
   return lifetime > 0 ? 0 : fail("config.minutes must be a number above 0");
 }
 
-/** Of `{sku, holder, quantity, stock}`: holds so many in place of what was held, and answers `{quantity, free}`. */
+/** Of `{sku, holder, quantity, stock}`: holds so many in place of what was held; answers `{quantity, before, free}`. */
 export function stock_hold(len: i32): i64 {
   const wish = payloadJson(len);
   if (wish == null) return fail("the payload is not JSON: " + Json.error);
@@ -35,12 +35,13 @@ export function stock_hold(len: i32): i64 {
   for (let attempt = 0; attempt < ATTEMPTS && !State.failed; attempt++) {
     const holds = new Holds(wish.get("holder").asString()).read(before);
     const free = max<i64>(wish.get("stock").asInt() - holds.others, 0);
-    // Too many: what was held stays held, if it is still there.
-    if (quantity > free) holds.keep(min(holds.mine, free), holds.until);
-    else holds.keep(quantity, unixMillis() + lifetime);
+    const was = holds.mine;
+    // What is held is promised, whatever the stock is now; if it is to be more than there is, it stays as it is.
+    if (quantity <= max(free, was)) holds.keep(quantity, unixMillis() + lifetime);
+    else holds.keep(was, holds.until);
 
     if (store.compareAndSet(keyOf(sku), before, holds.isEmpty ? null : holds.toString(), lifetime)) {
-      return replyJson(Json.object().setInt("quantity", holds.mine).setInt("free", free));
+      return replyJson(Json.object().setInt("quantity", holds.mine).setInt("before", was).setInt("free", free));
     }
     before = State.current;
   }
