@@ -21,6 +21,7 @@ from benchmarks import (
     ours,
     peers,
     reload_report,
+    soak,
     state,
     throughput,
 )
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "hammer": hammer.main,
     "deadline": deadline.main,
     "state": state.main,
+    "soak": soak.main,
 }
 
 
@@ -87,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Figures are worth comparing within one run only. docs/benchmarks.md explains them."
         " Commands of their own: python -m benchmarks reload, python -m benchmarks hammer,"
         " python -m benchmarks deadline,"
-        " python -m benchmarks state.",
+        " python -m benchmarks state, python -m benchmarks soak.",
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=f"what to run (all): {names}")
     made.add_argument("--list", action="store_true", help="list the benchmarks and stop")

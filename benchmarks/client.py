@@ -6,6 +6,7 @@ import http.client
 import threading
 import time
 from collections import Counter
+from typing import Self
 
 from benchmarks.reload_guests import HEADER
 
@@ -36,7 +37,7 @@ class Client:
         """How many were answered, or failed."""
         return len(self.times)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -60,17 +61,26 @@ class Client:
                 connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, last: bool) -> None:
+        status, way_out, body = self._get(connection, "/", last)
+        if status != 200:
+            self.failures.append(f"{time.strftime('%X')} status {status}: {body[:200]!r}")
+            return
+        self._judge(body, way_out)
+
+    def _get(
+        self, connection: http.client.HTTPConnection, path: str, last: bool
+    ) -> tuple[int, str, str]:
+        """Ask for a page; return status, what `on_response` said, and the body."""
         began = time.perf_counter()
-        headers = {"Connection": "close"} if last else {}
-        connection.request("GET", "/", headers=headers)
+        connection.request("GET", path, headers={"Connection": "close"} if last else {})
         answer = connection.getresponse()
         body = answer.read().decode()
         self.times.append((time.perf_counter() - began) * 1e3)
-        if answer.status != 200:
-            self.failures.append(f"{time.strftime('%X')} status {answer.status}: {body[:200]!r}")
-            return
+        return answer.status, answer.headers.get(HEADER, "None"), body
+
+    def _judge(self, body: str, way_out: str) -> None:
+        """Hold a page to one version, and note who gave it."""
         worker, way_in = body.split()
-        way_out = answer.headers.get(HEADER, "None")
         self.versions[way_out] += 1
         self.workers[worker] += 1
         if way_in == way_out == "None":

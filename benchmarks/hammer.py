@@ -75,12 +75,12 @@ def hammer(
         pause, first = seconds / replacements, max(1, replacements // 10)
         began = time.monotonic()
         clients = [_phase(server, range(1, first + 1), pause, progress)]
-        broken = _end_on(server, replacements + 1)
-        before = _settled(server)
+        broken = end_on(server, replacements + 1)
+        before = settled(server)
         clients.append(_phase(server, range(first + 1, replacements + 1), pause, progress))
         took = time.monotonic() - began
-        broken += _end_on(server, replacements + 2)
-        after = _settled(server, before)
+        broken += end_on(server, replacements + 2)
+        after = settled(server, before)
         log = server.log.read_text(errors="replace")
         if set(server.pids()) != pids:
             broken.append(f"workers ended: {sorted(pids)} became {sorted(server.pids())}")
@@ -102,7 +102,7 @@ def _phase(server: Server, numbers: range, pause: float, progress: Callable[[str
     with Client(server.port, _CONNECTIONS) as client:
         for number in numbers:
             due = time.monotonic() + pause
-            _replace(server, number)
+            replace(server, number)
             time.sleep(max(0.0, due - time.monotonic()))
             if number % 50 == 0:
                 bad = len(client.failures) + len(client.mixed)
@@ -125,7 +125,7 @@ def content(number: int) -> bytes:
     return reload_guests.module(_SIZE, number)
 
 
-def _replace(server: Server, number: int) -> None:
+def replace(server: Server, number: int) -> None:
     """Deploy in one of four ways; bad versions, in time, in all of them."""
     ways = (_mv, _cp, _slowly, _unlink_and_create)
     ways[(number + number // 4) % len(ways)](server, content(number), number)
@@ -160,30 +160,49 @@ def _unlink_and_create(server: Server, new: bytes, _number: int) -> None:
     server.plugin.write_bytes(new)
 
 
-def _end_on(server: Server, number: int) -> list[str]:
+def end_on(server: Server, number: int) -> list[str]:
     """Deploy a last, good version, and wait for it; returns what is wrong if it does not come."""
     others = server.end_on(number, reload_guests.module(_SIZE, number))
     return [f"version {number} was deployed last, workers serve {others}"] if others else []
 
 
-def _settled(server: Server, before: dict[int, Process] | None = None) -> dict[int, Process]:
-    """What each worker holds when it has put away what the requests needed."""
+def room_for_noise(rss_kib: int) -> float:
+    """KiB by which a worker's memory may grow in a short run."""
+    return max(_RSS_KIB, _RSS_SHARE * rss_kib)
+
+
+def settled(
+    server: Server,
+    before: dict[int, Process] | None = None,
+    room: Callable[[int], float] = room_for_noise,
+) -> dict[int, Process]:
+    """What each worker holds when it has put away what the requests needed.
+
+    :param before: what it held before, if it is to be waited for that it holds no more.
+    """
     end = time.monotonic() + _QUIET
     time.sleep(_QUIET / 4)
     while True:
         found = {pid: holdings(pid) for pid in server.pids()}
-        if before is None or not _grown(before, found) or time.monotonic() > end:
+        if before is None or not grown(before, found, room) or time.monotonic() > end:
             return found
         time.sleep(0.2)
 
 
-def _grown(before: dict[int, Process], after: dict[int, Process]) -> list[str]:
-    """Say which worker holds more than it did."""
+def grown(
+    before: dict[int, Process],
+    after: dict[int, Process],
+    room: Callable[[int], float] = room_for_noise,
+) -> list[str]:
+    """Say which worker holds more than it did.
+
+    :param room: KiB by which memory may have grown, given what it was.
+    """
     found = []
     for pid in before.keys() & after.keys():
         old, new = before[pid], after[pid]
         for what, was, now, more in (
-            ("KiB of memory", old.rss_kib, new.rss_kib, max(_RSS_KIB, _RSS_SHARE * old.rss_kib)),
+            ("KiB of memory", old.rss_kib, new.rss_kib, room(old.rss_kib)),
             ("threads", old.threads, new.threads, 0),
             ("file descriptors", old.fds, new.fds, 0),
             ("mappings", old.mappings, new.mappings, _MAPPINGS),
@@ -205,7 +224,7 @@ def _broken(verdict: Verdict, seen: set[str]) -> list[str]:
     for line in ("Traceback", "WORKER TIMEOUT", "Worker failed"):
         if line in verdict.log:
             found.append(f"the log has {line!r}")
-    return found + _grown(verdict.before, verdict.after)
+    return found + grown(verdict.before, verdict.after)
 
 
 def markdown(verdict: Verdict) -> str:
@@ -216,18 +235,23 @@ def markdown(verdict: Verdict) -> str:
         f" {verdict.p99:.1f} ms; {len(verdict.failures)} failed, {len(verdict.mixed)} mixed two"
         f" versions. {verdict.versions_seen} versions were seen, {verdict.swaps} swaps noted,"
         f" {verdict.refusals} refusals logged.\n",
-        "| worker | RSS MiB | threads | fds | mappings |",
-        "|---|---|---|---|---|",
+        *holdings_table(verdict.before, verdict.after),
     ]
-    for pid, old in verdict.before.items():
-        new = verdict.after.get(pid, old)
+    lines += ["", *(f"**broken**: {each}" for each in verdict.broken)]
+    return "\n".join(lines + ([] if verdict.broken else ["All promises were kept."]))
+
+
+def holdings_table(before: dict[int, Process], after: dict[int, Process]) -> list[str]:
+    """Lines of a table: what each worker held, and holds."""
+    lines = ["| worker | RSS MiB | threads | fds | mappings |", "|---|---|---|---|---|"]
+    for pid, old in before.items():
+        new = after.get(pid, old)
         lines.append(
             f"| {pid} | {old.rss_kib / 1024:.1f} → {new.rss_kib / 1024:.1f}"
             f" | {old.threads} → {new.threads} | {old.fds} → {new.fds}"
             f" | {old.mappings} → {new.mappings} |"
         )
-    lines += ["", *(f"**broken**: {each}" for each in verdict.broken)]
-    return "\n".join(lines + ([] if verdict.broken else ["All promises were kept."]))
+    return lines
 
 
 def parser() -> argparse.ArgumentParser:

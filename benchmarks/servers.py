@@ -166,10 +166,16 @@ def _proc(pid: int, name: str) -> str:
 
 
 @contextmanager
-def serve(workers: int, plugins: dict[str, bytes], **settings: str) -> Iterator[Server]:
-    """Serve `benchmarks.reload_site` until the block ends; every worker watches by then.
+def serve(
+    workers: int,
+    plugins: dict[str, bytes],
+    application: str = "benchmarks.reload_site:app",
+    **settings: str,
+) -> Iterator[Server]:
+    """Serve a site until the block ends; every worker watches by then.
 
     :param plugins: what is in the folder at the start.
+    :param application: `benchmarks.reload_site`, or what has its pages and more.
     :param settings: ``PLUGIN_HOST_`` keys.
 
     Raises `Skipped` without gunicorn or outside Linux, and `RuntimeError` if it does not start.
@@ -186,7 +192,7 @@ def serve(workers: int, plugins: dict[str, bytes], **settings: str) -> Iterator[
             port: int = probe.getsockname()[1]
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
-                _command(port, workers),
+                _command(port, workers, application),
                 env=_environment(home, settings),
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.DEVNULL,
@@ -202,11 +208,11 @@ def serve(workers: int, plugins: dict[str, bytes], **settings: str) -> Iterator[
             _end(process)
 
 
-def _command(port: int, workers: int) -> Sequence[str]:
+def _command(port: int, workers: int, application: str) -> Sequence[str]:
     return [
         sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
         "--workers", str(workers), "--worker-class", "gthread", "--threads", str(THREADS),
-        "--keep-alive", "60", "--log-level", "warning", "benchmarks.reload_site:app",
+        "--keep-alive", "60", "--log-level", "warning", application,
     ]  # fmt: skip
 
 

@@ -1,0 +1,14 @@
+;; A response hook answers the request.
+;;
+;; answer = "page"
+;; log = "the op is allowed at this place"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_response") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000000e))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\0a\00\00\00\02\00\00\00" "\c8\00"))

@@ -1,0 +1,14 @@
+;; A business hook's answer is half of one.
+;;
+;; request = "GET /ask"
+;; answer = "default"
+;; log = "the answer does not fit 'ask'"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "ask") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000000b))
+  (data (i32.const 1024)
+    "{\22a\22: [1, 2"))

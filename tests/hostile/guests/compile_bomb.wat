@@ -1,0 +1,14 @@
+;; A function whose loops lie in each other, which keeps a compiler busy for minutes.
+;;
+;; refused = "takes more than 1 s of processor time to compile"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0))
+  (func (param i32) (result i32)
+    {{4000*loop }}
+    local.get 0 {{1000*br_if {i} local.get 0 }} drop
+    {{4000*end }} local.get 0))

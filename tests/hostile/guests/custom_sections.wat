@@ -1,0 +1,12 @@
+;; Two hundred and two custom sections.
+;;
+;; refused = "custom sections, where at most 200 are allowed"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  {{201*(@custom "x" "")
+  }}
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0)))

@@ -1,0 +1,15 @@
+;; An edit whose value reaches into the edit behind it: the two overlap.
+;;
+;; answer = "problem"
+;; log = "a header value has no control characters"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000001c))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\01\00\03\00\09\00\00\00" "x-a" "1"
+    "\01\00\03\00\01\00\00\00" "x-b" "2"))

@@ -1,0 +1,11 @@
+;; Two megabytes of text, which would take eighty to be assembled.
+;;
+;; refused = "is WebAssembly text of 2000"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0))
+  (func {{500000*nop }}))

@@ -1,0 +1,10 @@
+;; `memory` is a global.
+;;
+;; refused = "exports no memory"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory 1) (global (export "memory") i32 (i32.const 0))
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0)))

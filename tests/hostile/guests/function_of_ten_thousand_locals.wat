@@ -1,0 +1,11 @@
+;; A function with 10 001 locals.
+;;
+;; refused = "of 10001 locals, where at most 10000 are allowed"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0))
+  (func (local {{10001*i64 }})))

@@ -1,0 +1,14 @@
+;; A dotted name is set on g.
+;;
+;; answer = "problem"
+;; log = "a name on g is an ASCII identifier"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_00000010))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\08\00\03\00\01\00\00\00" "a.b" "1"))

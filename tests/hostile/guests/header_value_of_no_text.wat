@@ -1,0 +1,13 @@
+;; A header value that is no UTF-8: bytes are bytes, and go out as they are.
+;;
+;; answer = { headers = { x-a = "\u00ff\u00fe\u00c3(" } }
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_response") (param $len i32) (result i64)
+    (i64.const 0x00000400_00000013))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\01\00\03\00\04\00\00\00" "x-a" "\ff\fe\c3\28"))

@@ -1,0 +1,13 @@
+;; The log is given a pointer outside the memory.
+;;
+;; answer = "problem"
+;; log = "10 bytes at 4294967295 are outside the guest's memory"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (import "plugin_host" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (call $log (i32.const 3) (i32.const -1) (i32.const 10))
+    (i64.const 0)))

@@ -1,0 +1,15 @@
+;; A message with line ends and commands for terminals.
+;;
+;; answer = "page"
+;; log = "line one"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (import "plugin_host" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (call $log (i32.const 3) (i32.const 1024) (i32.const 44))
+    (i64.const 0))
+  (data (i32.const 1024)
+    "line one\0d\0aERROR forged\1b[2J\00\9b31m\c2\9b31m \e2\80\a8\e2\80\ae\ff"))

@@ -1,0 +1,14 @@
+;; Single instructions that each fill four megabytes, without end.
+;;
+;; answer = "problem"
+;; log = "missed its deadline of 20 ms"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\nlimits.timeout_ms = 20")
+  (memory (export "memory") 64)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (loop $for_ever
+      (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x40_0000))
+      (br $for_ever))
+    (i64.const 0)))

@@ -1,0 +1,10 @@
+;; A manifest that is larger than manifests may be.
+;;
+;; refused = "manifest"
+(module
+  (@custom "plugin_host.manifest" "# {{300000*a}}")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0)))

@@ -1,0 +1,10 @@
+;; A manifest that is no UTF-8.
+;;
+;; refused = ["UTF-8", "utf-8", "not text", "TOML"]
+(module
+  (@custom "plugin_host.manifest" "name = '\ff\fe'")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0)))

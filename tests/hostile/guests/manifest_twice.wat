@@ -1,0 +1,11 @@
+;; Two manifests in one module.
+;;
+;; refused = "has 2 custom sections 'plugin_host.manifest'"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (@custom "plugin_host.manifest" "order = 1")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0)))

@@ -1,0 +1,19 @@
+;; A HEAD becomes a GET, and the response hook sets a body.
+;;
+;; request = "HEAD /hit"
+;; answer = { body = "" }
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000000f))
+  (func (export "on_response") (param $len i32) (result i64)
+    (i64.const 0x00000500_00000010))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\06\00\00\00\03\00\00\00" "GET")
+  (data (i32.const 1280)
+    "\01\03\00\00"
+    "\07\00\00\00\04\00\00\00" "next"))

@@ -1,0 +1,11 @@
+;; Throwing an exception out of the hook.
+;;
+;; refused = ["valid WebAssembly", "is not a WebAssembly core module"]
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (throw $oops))
+  (tag $oops))

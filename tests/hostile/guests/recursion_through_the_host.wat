@@ -1,0 +1,14 @@
+;; A recursion that calls the host at every step.
+;;
+;; answer = "problem"
+;; log = "stack overflow"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (import "plugin_host" "now" (func $now (param i32) (result i64)))
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (call $deeper (local.get $len)))
+  (func $deeper (param i32) (result i64)
+    (i64.add (call $now (i32.const 1)) (call $deeper (local.get 0)))))

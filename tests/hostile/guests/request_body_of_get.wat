@@ -1,0 +1,13 @@
+;; A GET is given a body.
+;;
+;; answer = { page = { body = "GET / HTTP/1.1\r\n\r\n" } }
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000001e))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\07\00\00\00\12\00\00\00" "GET / HTTP/1.1\0d\0a\0d\0a"))

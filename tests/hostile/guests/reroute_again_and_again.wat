@@ -1,0 +1,14 @@
+;; Three plugins that each send every request back to where it came from.
+;;
+;; copies = 3
+;; answer = { page = { path = "/hit/again" } }
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_00000016))
+  (data (i32.const 1024)
+    "\01\03\00\00"
+    "\04\00\00\00\0a\00\00\00" "/hit/again"))

@@ -1,0 +1,16 @@
+;; WASI is asked to wait for 2^64 - 1 nanoseconds, while the plugin starts.
+;;
+;; refused = "its initialisation missed its deadline of 250 ms"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0))
+  (func (export "ph_init") (param $len i32) (result i64)
+    (drop (call $poll_oneoff (i32.const 1024) (i32.const 2048) (i32.const 1) (i32.const 1000)))
+    (i64.const 0))
+  (data (i32.const 1024)
+    "\07\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\01\00\00\00\00\00\00\00\ff\ff\ff\ff\ff\ff\ff\ff\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00"))

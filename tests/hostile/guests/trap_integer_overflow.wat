@@ -1,0 +1,11 @@
+;; The one signed division that overflows.
+;;
+;; answer = "problem"
+;; log = "integer overflow"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.extend_i32_s (i32.div_s (i32.const 0x8000_0000) (i32.const -1)))))
