@@ -17,6 +17,8 @@ from webapp.db import connect
 from webapp.once import publish_once
 from webapp.secret import secret_key
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def make(tmp_path: Path, **config: Any) -> None:
     """Make a shop in `tmp_path`."""
@@ -141,3 +143,14 @@ def test_failed_draft(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         publish_once(tmp_path / "target", fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shipped_plugins_serve(tmp_path: Path) -> None:
+    """With the shop's own settings every plugin that ships with it is granted what it needs."""
+    config = {"DATABASE": str(tmp_path / "shop.sqlite3"), "SECRET_KEY": "for tests"}
+    config |= {"PLUGIN_HOST_DATA_DIR": str(tmp_path / "data"), "PLUGIN_HOST_STATE": "memory:"}
+    app = create_app({**config, "PLUGIN_HOST_RELOAD": False})
+    status: Any = app.test_client().get("/api/plugins").json
+    app.extensions["plugin_host"].close()
+    assert [(p["name"], p["load_error"]) for p in status["plugins"] if p["load_error"]] == []
+    assert len(status["plugins"]) == len(list((ROOT / "plugins").glob("*.toml")))
