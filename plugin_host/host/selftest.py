@@ -35,6 +35,8 @@ from .expectation import Came, came_of_answer, came_of_request, came_of_response
 
 #: Statuses whose body a hook is never shown, as with responses that are served.
 _NOT_SHOWN = BODILESS | {206}
+#: All recorded calls of a plugin may take so many times ``PLUGIN_HOST_INIT_TIMEOUT``.
+TOTAL = 5
 
 
 class Make(Protocol):
@@ -78,14 +80,21 @@ class SelfTests:
         """Run all tests; the first that fails ends it.
 
         The guests' making has ``PLUGIN_HOST_INIT_TIMEOUT`` each time; so has ``ph_selftest``, and
-        so have all recorded calls with one config together.
+        so have all recorded calls with one config together; all configs have `TOTAL` times that.
 
         :param exported: whether the module exports ``ph_selftest``.
         :raises SelfTestFailed: saying which test, what was expected and what came.
         :raises ManifestError: a recorded call is of a hook that the plugin does not have.
         """
         self._check_hooks()
+        began, most = monotonic(), TOTAL * self._timeout
         for config, tests in self._by_config().items():
+            if monotonic() - began > most:
+                raise SelfTestFailed(
+                    self._source,
+                    f"its self-tests have taken more than {most:g} s before {tests[0][0]}",
+                    "make them fewer or quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
+                )
             self._replay(config, tests)
         if exported:
             try:

@@ -571,6 +571,16 @@ def test_a_recorded_call_that_loops(check: Check) -> None:
     assert error.reason == "selftest[0] of ask missed its deadline of 50 ms (in ask)"
 
 
+def test_many_configs_share_a_bound(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are each quick enough cannot hold up a start for ever."""
+    monkeypatch.setattr("plugin_host.host.selftest.TOTAL", 0)
+    tests = "".join(
+        f'[[selftest]]\nhook = "ask"\nconfig = {{ number = {number} }}\n' for number in range(3)
+    )
+    error = refused(check, guests.module({"ask": ON}), tests)
+    assert "its self-tests have taken more than 0 s before selftest[0] of ask" in str(error)
+
+
 def test_a_config_that_the_plugin_refuses(check: Check) -> None:
     """A test whose config `ph_init` refuses fails, and the message names the test."""
     refusing = f"""(if (result i64) (i32.eq (local.get $len) (i32.const 2))
