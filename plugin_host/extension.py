@@ -20,9 +20,10 @@ from .config import Settings
 from .errors import ConfigError
 from .hookspec import HookSpec, Question
 from .host import dispatch
+from .host.change import Change
 from .host.dispatch import Exchange
 from .host.failure import request_id
-from .host.host import Change, Host
+from .host.host import Host
 from .site import EXTENSION, Site, pinned_key
 
 #: Sent with the app as sender, in the thread that reloads, after what serves has changed in this

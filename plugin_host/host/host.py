@@ -7,7 +7,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .. import osthread, trust
@@ -23,6 +22,7 @@ from ..machine.depot import open_depot
 from ..wasm.runtime import rest
 from . import status
 from .appservices import AppServices
+from .change import Change, changes_of
 from .lineup import Lineup
 from .plugin import Plugin
 from .probation import Probations
@@ -34,15 +34,6 @@ logger = logging.getLogger("plugin_host")
 
 #: Seconds between two publications of this worker's state while nothing else happens.
 PUBLISH_INTERVAL = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One plugin's change at a swap; digests are None where nothing served or serves."""
-
-    name: str
-    old: str | None
-    new: str | None
 
 
 class Host:
@@ -232,7 +223,7 @@ class Host:
         self.snapshot = Snapshot(
             self._serving.values(), self.snapshot.generation + 1, lineup.canaries.values()
         )
-        return _changes(before, self._serving)
+        return changes_of(before, self._serving)
 
     def _keep(self) -> None:
         """Keep what has just been proven good; after the swap, since the disk may be slow."""
@@ -269,16 +260,6 @@ class Host:
             "plugins": [*serving, *canaries, *self._lineup.status()],
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
-
-
-def _changes(before: dict[str, Plugin], after: dict[str, Plugin]) -> tuple[Change, ...]:
-    old = {plugin.name: plugin.digest for plugin in before.values()}
-    new = {plugin.name: plugin.digest for plugin in after.values()}
-    return tuple(
-        Change(name, old.get(name), new.get(name))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
 
 
 def _check_folder(settings: Settings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any, TypeGuard, TypeVar
@@ -20,6 +19,7 @@ from ..manifest import Manifest
 from ..throttle import Throttle
 from ..wasm.pool import Pool
 from .breaker import Breaker
+from .counters import Counters
 from .policies import Policy
 
 T = TypeVar("T")
@@ -29,24 +29,6 @@ ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
 MEASURED = 200
 #: Log lines about failures of one plugin: per second, and at once.
 LINES, LINES_AT_ONCE = 1.0, 20.0
-
-
-@dataclass
-class Counters:
-    """What happened to a plugin's hooks in this process, besides what its live guests count."""
-
-    calls: int = 0
-    errors: int = 0
-    #: The errors that are the plugin's fault: traps, deadlines, malformed results.
-    faults: int = 0
-    seconds: float = 0.0
-    #: The calls whose processor time was measured, and that time in seconds.
-    measured: int = 0
-    cpu_seconds: float = 0.0
-    last_error: str | None = None
-    last_error_at: float | None = None
-    #: guards the fields; a successful call counts on its own guest and needs no lock
-    lock: osthread.Lock = field(default_factory=osthread.allocate_lock, repr=False, compare=False)
 
 
 class Plugin:
