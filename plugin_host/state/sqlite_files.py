@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,11 @@ class Connection(sqlite3.Connection):
 
     adder: Adder
     identity: tuple[int, int]
+
+    def __del__(self) -> None:
+        # A store that nobody refers to is closed with it; from Python 3.13 on that must be said.
+        with suppress(sqlite3.Error):  # it was never opened
+            self.close()
 
 
 class Files:
