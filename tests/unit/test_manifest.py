@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cProfile
 import re
 import socket
 import sys
@@ -513,6 +514,20 @@ def test_schema_that_doubles_its_checks(monkeypatch: pytest.MonkeyPatch) -> None
         "make it, or its config_schema, simpler",
     )
     assert sys.getprofile() is before
+
+
+def test_a_profiler_that_runs_while_a_manifest_is_read_goes_on() -> None:
+    """An app that is profiled from its start reads manifests, and keeps its profiler."""
+    profile = cProfile.Profile()
+    profile.enable()
+    before = sys.getprofile()
+    try:
+        manifest = parse_manifest(TOML, stem="shop", text=b'version = "3.0"')
+        after = sys.getprofile()
+    finally:
+        profile.disable()
+    assert manifest.version == "3.0"
+    assert after is before
 
 
 def test_schema_fetches_nothing() -> None:
