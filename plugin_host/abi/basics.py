@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Iterator
 
-from ..errors import GuestTrap
+from ..errors import GuestTrap, printable
 from ..wasm.instance import HostFunction, Instance
-from .guest_log import one_line
 from .services import Group, Services
 
 #: Bytes of one log message that are kept, and of one request for random bytes.
@@ -66,7 +65,7 @@ def _utf16(instance: Instance, pointer: int) -> str:
         return "-"
     length = int.from_bytes(instance.read(pointer - 4, 4), "little")
     data = instance.read(pointer, min(length, MAX_ABORT) & ~1)
-    return one_line(data.decode("utf-16-le", "replace"))
+    return printable(data.decode("utf-16-le", "replace"))
 
 
 def _nothing(_instance: Instance, _value: int) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
+from ..errors import printable
 from ..throttle import Throttle
 from ..wasm.instance import Instance
 from .calling import Key, this_call
@@ -53,7 +54,7 @@ class GuestLog:
             return
         throttle, pending = self._throttle, self.pending
         if throttle.admits(1 + len(message) / LINE):
-            line = level, one_line(message)
+            line = level, printable(message)
         elif _HELD not in pending:
             pending[_HELD] = []
             line = logging.WARNING, f"more than {self._rate:g} lines per second: suppressing them"
@@ -80,8 +81,3 @@ class GuestLog:
 
 def _no_request() -> None:
     return None
-
-
-def one_line(text: str) -> str:
-    """Keep a guest's text on one line of the log."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from ..config import GIB, KIB, MIB
-from ..errors import PluginLoadError
+from ..errors import PluginLoadError, printable
 
 
 class Styled(NamedTuple):
@@ -33,13 +33,7 @@ _BOLD = "bold"
 
 def safe(text: object) -> str:
     """Return a text on one line, with whatever is not printable as a visible escape."""
-    return "".join(c if c.isprintable() else _escape(c) for c in str(text))
-
-
-def _escape(char: str) -> str:
-    """Write a character as Python does; a byte of a file's name that is not UTF-8, as that byte."""
-    byte = ord(char) - 0xDC00
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(char)[1:-1]
+    return printable(str(text))
 
 
 def say(text: str = "", *, err: bool = False) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from plugin_host.errors import PluginFileError
+from plugin_host.errors import PluginFileError, printable
 from plugin_host.folder.scan import Candidate, FolderError, Scan
 from plugin_host.folder.settling import (
     MANIFEST_SUFFIX,
@@ -161,7 +161,7 @@ class FolderScanner:
         if not name.isprintable() and status.signature is not None:
             # Names end up in logs, on terminals and in other names.
             what = "its name is not printable UTF-8"
-            problem = PluginFileError(_display(name), what, "rename the file")
+            problem = PluginFileError(printable(name), what, "rename the file")
             return Status(status.signature, problem)
         return status
 
@@ -210,8 +210,8 @@ class FolderScanner:
     def _check(self, modules: list[FileState], files: list[FileState]) -> None:
         """Raise PluginFileError when a file is known to be unreadable or named twice."""
         if len(modules) > 1:
-            path = self.directory / _display(modules[0].name)
-            both = " and ".join(_display(module.name) for module in modules)
+            path = self.directory / printable(modules[0].name)
+            both = " and ".join(printable(module.name) for module in modules)
             raise PluginFileError(path, f"{both} are both there", "remove one of them")
         for file in files:
             if file.problem is not None:
@@ -255,14 +255,14 @@ class FolderScanner:
 
     def _errors(self) -> tuple[FolderError, ...]:
         return tuple(
-            FolderError(_display(stem.name), stem.error.path, stem.error)
+            FolderError(printable(stem.name), stem.error.path, stem.error)
             for stem in sorted(self._stems.values(), key=lambda stem: stem.name)
             if stem.error is not None
         )
 
     def _present(self) -> frozenset[str]:
         return frozenset(
-            _display(stem.name) for stem in self._stems.values() if stem.handed or stem.modules()
+            printable(stem.name) for stem in self._stems.values() if stem.handed or stem.modules()
         )
 
     def _pending_until(self, now: float) -> float | None:
@@ -273,14 +273,6 @@ class FolderScanner:
             (due if due > now else max(now, due + held) for due in dues if due is not None),
             default=None,
         )
-
-
-def _display(name: str) -> str:
-    """Return a file name that can be logged and encoded, whatever bytes it has."""
-    if name.isprintable():
-        return name
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _drain(hints: deque[tuple[str, Event, float]]) -> Iterator[tuple[str, Event, float]]:

@@ -57,7 +57,7 @@ def test_nothing_is_written_before_the_flush(
     assert caplog.messages == []
     log.flush()
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("INFO", r"one\x0a"),
+        ("INFO", r"one\n"),
         ("ERROR", "two"),
     ]
     assert len(log.pending) == 1  # the other thread's

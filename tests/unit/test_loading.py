@@ -356,7 +356,7 @@ def test_host_functions_serve_what_they_promise(
         assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records][-1] == (
             "plugin_host.plugin.a",
             "WARNING",
-            r"low\x0astock",
+            r"low\nstock",
         )
         assert int.from_bytes(plugins.call("time", b""), "little") > 1_700_000_000_000_000_000
         dice = {plugins.call("dice", b"") for _ in range(3)}

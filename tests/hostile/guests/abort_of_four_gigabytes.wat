@@ -1,7 +1,7 @@
 ;; AssemblyScript's abort, with a message of 2^32 - 1 bytes, line ends and commands for terminals.
 ;;
 ;; answer = "problem"
-;; log = "aborted: a\\x0d\\x0aERROR forged"
+;; log = "aborted: a\\r\\nERROR forged"
 (module
   (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
   (import "env" "abort" (func $abort (param i32 i32 i32 i32)))
