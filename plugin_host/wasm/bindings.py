@@ -37,6 +37,10 @@ _SYMBOLS = {
     "wasmtime_context_get_fuel": 2,
     "wasmtime_trap_new": 2,
     "wasmtime_error_new": 1,
+    "wasmtime_error_message": 2,
+    "wasmtime_error_delete": 1,
+    "wasm_byte_vec_delete": 1,
+    "wasmtime_engine_increment_epoch": 1,
 }
 
 
@@ -45,7 +49,13 @@ class Unsupported(Exception):
 
 
 def _prototype(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """What gives the GIL away while it runs: what may take long, or calls back."""
     return CFUNCTYPE(result, *arguments)(_pointer_to(name))
+
+
+def _quick(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """What keeps the GIL: getting it back takes milliseconds beside busy threads."""
+    return PYFUNCTYPE(result, *arguments)(_pointer_to(name))
 
 
 def _pointer_to(name: str) -> int:
@@ -66,16 +76,18 @@ class Api:
         self.call = _prototype(
             "wasmtime_func_call_unchecked", pointer, pointer, pointer, pointer, c_size_t, pointer
         )
-        self.memory_data = _prototype("wasmtime_memory_data", pointer, pointer, pointer)
-        self.memory_size = _prototype("wasmtime_memory_data_size", c_size_t, pointer, pointer)
-        self.caller_context = _prototype("wasmtime_caller_context", pointer, pointer)
-        self.trap_new = _prototype("wasmtime_trap_new", pointer, ctypes.c_char_p, c_size_t)
-        self.error_new = _prototype("wasmtime_error_new", pointer, ctypes.c_char_p)
-        self.rearm = PYFUNCTYPE(None, pointer, c_uint64)(
-            _pointer_to("wasmtime_context_set_epoch_deadline")
-        )
-        self.set_fuel = _prototype("wasmtime_context_set_fuel", pointer, pointer, c_uint64)
-        self.get_fuel = _prototype("wasmtime_context_get_fuel", pointer, pointer, pointer)
+        self.memory_data = _quick("wasmtime_memory_data", pointer, pointer, pointer)
+        self.memory_size = _quick("wasmtime_memory_data_size", c_size_t, pointer, pointer)
+        self.caller_context = _quick("wasmtime_caller_context", pointer, pointer)
+        self.trap_new = _quick("wasmtime_trap_new", pointer, ctypes.c_char_p, c_size_t)
+        self.error_new = _quick("wasmtime_error_new", pointer, ctypes.c_char_p)
+        self.error_message = _quick("wasmtime_error_message", None, pointer, pointer)
+        self.error_delete = _quick("wasmtime_error_delete", None, pointer)
+        self.free_bytes = _quick("wasm_byte_vec_delete", None, pointer)
+        self.rearm = _quick("wasmtime_context_set_epoch_deadline", None, pointer, c_uint64)
+        self.increment_epoch = _quick("wasmtime_engine_increment_epoch", None, pointer)
+        self.set_fuel = _quick("wasmtime_context_set_fuel", pointer, pointer, c_uint64)
+        self.get_fuel = _quick("wasmtime_context_get_fuel", pointer, pointer, pointer)
         self.set_epoch_callback = _prototype(
             "wasmtime_store_epoch_deadline_callback", None, pointer, EPOCH, pointer, pointer
         )
@@ -152,9 +164,18 @@ def address(pointer: Any) -> int:
     return ctypes.cast(pointer, c_void_p).value or 0
 
 
+class NativeError(Exception):
+    """An error of wasmtime's that is no trap; the text is its message."""
+
+
 def adopt(error: int | None, trap: int | None) -> Exception:
-    """Take ownership of a native error or trap as wasmtime's own exception."""
-    if error is not None:
-        kind = ctypes.POINTER(_ffi.wasmtime_error_t)
-        return wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, kind))
-    return wasmtime.Trap._from_ptr(ctypes.cast(trap or 0, ctypes.POINTER(_ffi.wasm_trap_t)))
+    """Take ownership of a native error or trap as an exception."""
+    if error is None:
+        return wasmtime.Trap._from_ptr(ctypes.cast(trap or 0, ctypes.POINTER(_ffi.wasm_trap_t)))
+    # Not as wasmtime's own exception, which gives the GIL away four times to say what it says.
+    text, raw = (c_size_t * 2)(), api()  # a wasm_byte_vec_t: size and address
+    raw.error_message(error, text)
+    message = ctypes.string_at(text[1], text[0]).decode(errors="replace")
+    raw.free_bytes(text)
+    raw.error_delete(error)
+    return NativeError(message)

@@ -7,8 +7,8 @@ with its own deadline, so a short deadline never ends a neighbour's call. Withou
 
 A call that has used up half its time is one that may be ended: from then on, or from `LEAD` before
 its deadline, Python's threads take turns quickly, and the guest is asked once for its processor
-time, so that at the deadline nothing has to wait for long ("Why do threads switch faster while a
-deadline is near?").
+time, so that at the deadline nothing has to wait for long. They do so at once where the watchdog
+itself had to wait for the GIL ("Why do threads switch faster while a deadline is near?").
 
 On a busy machine a thread may wait long for the processor or the GIL. That alone never ends a
 call: a guest must have used the processor before it was stopped by a tick that came after its
@@ -37,6 +37,8 @@ LEAD = 0.025
 THREAD_NAME = "plugin-host-watchdog"
 #: The longest and shortest pause between two looks, in seconds.
 LONGEST, SHORTEST = 0.025, 0.0005
+#: Seconds after which a look is late: other threads are busy in Python.
+LATE = 0.002
 
 
 class Watched(Protocol):
@@ -46,6 +48,8 @@ class Watched(Protocol):
     deadline: float
     #: When the call under way was entered (the same clock); 0 while there is none.
     running: float
+    #: Whether that call is being ended, because of its deadline.
+    expired: bool
 
 
 class Watchdog:
@@ -77,6 +81,7 @@ class Watchdog:
         self.next_look = math.inf
         self._pause = LONGEST
         self._looked = self._next_tick = 0.0
+        self._rung_at = math.inf  # when look_by last rang, if that has not been seen
         self._bell = osthread.allocate_lock()
         self._bell.acquire()
         self._turn = osthread.allocate_lock()  # guards _thread and _resting
@@ -93,6 +98,7 @@ class Watchdog:
         # Half of it: so a call is seen before it has used up half its time.
         self._pause = max(SHORTEST, min(self._pause, (deadline - monotonic()) / 2))
         self.next_look = min(self.next_look, deadline)
+        self._rung_at = monotonic()
         self._ring()
         with self._turn:  # either the ring is seen by the thread, or its end is seen here
             self._resting = False
@@ -117,13 +123,16 @@ class Watchdog:
             pass  # somebody else has just rung
 
     def _run(self) -> None:
-        bell, active = self._bell, monotonic()
+        bell, active, look = self._bell, monotonic(), math.inf
         while bell is self._bell:  # another bell: this thread belongs to a process before a fork
             # Until the survey is done, every call rings: it may have begun too late to be seen.
             self.next_look = math.inf
+            wanted, self._rung_at = min(look, self._rung_at), math.inf
             now = monotonic()
-            latest, due, near = self._survey(now)
-            haste.set(self, near)
+            latest, due, near, tick = self._survey(now, now - wanted > LATE)
+            haste.set(self, near)  # before anything that may wait for the GIL
+            if tick:
+                self._tick()
             active = max(active, min(latest, now))
             if due == math.inf and (self._resting or now - active > IDLE_AFTER):
                 with self._turn:
@@ -141,11 +150,12 @@ class Watchdog:
         self.ticks = number
         self._advance()
 
-    def _survey(self, now: float) -> tuple[float, float, bool]:
-        """Tick if needed.
+    def _survey(self, now: float, late: bool) -> tuple[float, float, bool, bool]:
+        """Look at all calls.
 
-        :returns: the latest deadline set, when to look at a call next, and whether one is near its
-            deadline or overdue.
+        :param late: this look comes late.
+        :returns: the latest deadline set; when to look at a call next; whether one is near its
+            deadline or overdue, or this look is late for one; and whether to tick.
         """
         latest, due, near, tick = -math.inf, math.inf, False, False
         for ref in list(self._watched.values()):
@@ -156,19 +166,17 @@ class Watchdog:
             latest = max(latest, deadline)
             if entered:
                 soon = deadline - min(LEAD, (deadline - entered) / 2)
-                near = near or soon <= now
-                tick = tick or deadline <= now or self._looked < soon <= now
+                near = near or late or soon <= now
+                if not item.expired:
+                    tick = tick or deadline <= now or self._looked < soon <= now
                 due = min(due, soon if now < soon else deadline)
         self._looked = now
-        if self._cadence is None:
+        if self._cadence is not None and due != math.inf:
+            tick = now >= self._next_tick  # never sooner, however often calls ring
             if tick:
-                self._tick()
-        elif due != math.inf:
-            if now >= self._next_tick:  # never sooner, however often calls ring
-                self._tick()
                 self._next_tick = now + self._cadence
             due = self._next_tick
-        return latest, due, near
+        return latest, due, near, tick
 
 
 def _nothing() -> None:

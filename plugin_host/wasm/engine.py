@@ -18,6 +18,7 @@ from typing import TypeVar
 import wasmtime
 
 from ..errors import ModuleError
+from .bindings import address, api
 from .compiler import (
     BUDGET,
     OverBudget,
@@ -77,7 +78,8 @@ class Engine:
     def __init__(self, fast: bool, metered: bool = False) -> None:
         self.fast, self.metered = fast, metered
         self.raw = wasmtime.Engine(_config(metered))
-        self.watchdog = Watchdog(self.raw.increment_epoch, cadence=None if fast else TICK)
+        tick = functools.partial(api().increment_epoch, address(self.raw.ptr()))
+        self.watchdog = Watchdog(tick) if fast else Watchdog(self.raw.increment_epoch, TICK)
         # Never freed: a thread may be compiling with it while the process ends, and wasmtime-py's
         # own finaliser fails when it runs after its module has been torn down.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.raw))

@@ -174,10 +174,12 @@ class FastInstance(Instance):
                 self.seen = deadline, thread_time()
             self.deadline, self.running = deadline, least
             error = call(context, function, arguments, count, trap_address)
-            self.running = 0.0
             if error is not None or trap.value is not None:
                 taken, trap.value = trap.value, None
-                raise translate(adopt(error, taken), self, timeout)
+                failure = translate(adopt(error, taken), self, timeout)
+                self.running = 0.0  # not before: until now the process hurries
+                raise failure
+            self.running = 0.0
             return raw[0]
 
         invoke.keep = item  # type: ignore[attr-defined]

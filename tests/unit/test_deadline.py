@@ -211,37 +211,49 @@ class Weak(SimpleNamespace):
     """What a watchdog can watch."""
 
 
+def watching(running: float, deadline: float) -> tuple[Watchdog, Weak]:
+    """A watchdog without a thread, and the call that it watches."""
+    watchdog = Watchdog(lambda: None)
+    item = Weak(running=running, deadline=deadline, expired=False)
+    watchdog.watch(item)
+    return watchdog, item
+
+
 @pytest.mark.parametrize(
-    ("now", "ticks", "near", "look"),
+    ("now", "tick", "near", "look"),
     [
-        (100.0, 0, False, 101.0 - LEAD),
-        (101.0 - LEAD, 1, True, 101.0),
-        (101.5, 1, True, 101.0),
+        (100.0, False, False, 101.0 - LEAD),
+        (101.0 - LEAD, True, True, 101.0),
+        (101.5, True, True, 101.0),
     ],
 )
 def test_a_call_is_asked_before_its_deadline_and_ended_after(
-    now: float, ticks: int, near: bool, look: float
+    now: float, tick: bool, near: bool, look: float
 ) -> None:
     """Ticks come when a deadline is near and when it has passed, and not before."""
-    ticked: list[int] = []
-    watchdog, item = Watchdog(lambda: ticked.append(1)), Weak(running=100.0, deadline=101.0)
-    watchdog.watch(item)
+    watchdog, item = watching(running=100.0, deadline=101.0)
     watchdog._looked = now - 0.001
-    assert watchdog._survey(now) == (101.0, look, near)
-    assert len(ticked) == ticks
+    assert watchdog._survey(now, late=False) == (101.0, look, near, tick)
+    item.expired = True  # being ended already: neighbours need not be asked, too
+    assert watchdog._survey(now, late=False) == (101.0, look, near, False)
 
 
 def test_a_short_call_is_left_alone_for_half_its_time() -> None:
     """Calls that end within half their time cost the process no haste and no tick."""
-    ticked: list[int] = []
-    watchdog, item = Watchdog(lambda: ticked.append(1)), Weak(running=100.0, deadline=100.01)
-    watchdog.watch(item)
+    watchdog, item = watching(running=100.0, deadline=100.01)
     watchdog._looked = 99.0
-    assert watchdog._survey(100.004)[2] is False
-    assert watchdog._survey(100.006)[2] is True
+    assert watchdog._survey(100.004, late=False)[2:] == (False, False)
+    assert watchdog._survey(100.006, late=False)[2:] == (True, True)
     item.running = 0.0
-    assert watchdog._survey(100.02) == (100.01, math.inf, False)
-    assert len(ticked) == 1
+    assert watchdog._survey(100.02, late=False) == (100.01, math.inf, False, False)
+
+
+def test_a_look_that_waited_for_the_lock_hurries_at_once() -> None:
+    """Beside busy threads the haste begins with the first look, if any call is under way."""
+    watchdog, item = watching(running=100.0, deadline=101.0)
+    assert watchdog._survey(100.004, late=True)[2:] == (True, False)
+    item.running = 0.0
+    assert watchdog._survey(100.005, late=True)[2:] == (False, False)
 
 
 def test_haste_ends_with_the_last_who_is_in_a_hurry() -> None:
