@@ -16,10 +16,10 @@ from ..folder.scan import Candidate, Scan
 from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
 from . import status
-from .loader import load, plugin_name
+from .loader import load
 from .plugin import Plugin
 from .registry import Canary
-from .selection import choose, kept, last_good
+from .selection import choose, kept, last_good, name_of
 from .status import Refusal
 
 logger = logging.getLogger("plugin_host")
@@ -80,7 +80,7 @@ class Lineup:
         stem = candidate.stem
         self.disabled.pop(stem, None)
         try:
-            name = self.names[stem] = plugin_name(candidate)
+            name = self.names[stem] = name_of(candidate, self._settings)
             if name in self.control.disabled:
                 self._disable(stem, name)
                 return

@@ -24,7 +24,8 @@ from ..machine.depot import Depot
 from ..machine.versions import StoredVersion, resolve
 from ..wasm.runtime import rest
 from .host import Host
-from .loader import load, plugin_name
+from .loader import load
+from .selection import name_of
 
 
 class OperationError(PluginHostError):
@@ -226,7 +227,7 @@ def _files(host: Host) -> dict[str, str]:
     found: dict[str, str] = {}
     for candidate in scan.candidates:
         try:
-            name = plugin_name(candidate)
+            name = name_of(candidate, settings)
         except PluginLoadError:
             name = candidate.stem.lower()
         found.setdefault(name, candidate.digest)

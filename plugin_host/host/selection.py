@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .. import trust
+from ..config import Settings
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
 from ..machine.control import Control
 from ..machine.depot import Depot
 from ..machine.versions import StoredVersion
 from .loader import plugin_name
+
+
+def name_of(candidate: Candidate, settings: Settings) -> str:
+    """Return the name that a file from the folder gives its plugin.
+
+    :raises PluginLoadError: it cannot be read; or the file is text, which would have to be
+        assembled for that, and is not signed although it should be.
+    """
+    if candidate.module_path.suffix == ".wat":
+        trust.check(candidate, settings)
+    return plugin_name(candidate)
 
 
 def choose(candidate: Candidate, name: str, control: Control, depot: Depot | None) -> Candidate:

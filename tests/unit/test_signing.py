@@ -391,17 +391,21 @@ def test_without_keys_signatures_are_not_looked_at(folder: Path, host: Callable[
 def test_nothing_reads_what_is_not_signed(
     folder: Path, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A module is neither inspected nor compiled before its signature is verified."""
+    """A module is neither assembled, inspected nor compiled before its signature is verified."""
     from plugin_host.compilecache.cache import CompileCache
-    from plugin_host.host import loader
+    from plugin_host.host import loader, operations
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the module was read")
 
+    monkeypatch.setattr(loader, "wat_to_wasm", fail)
     monkeypatch.setattr(loader, "inspect_module", fail)
     monkeypatch.setattr(CompileCache, "compile", fail)
     (folder / "a.wat").write_text(GOOD)
-    assert "is not signed" in errors(host())["a"]
+    found = host()
+    assert "is not signed" in errors(found)["a"]
+    with pytest.raises(operations.OperationError, match="no earlier version"):
+        operations.rollback(found, "a", "ann")
 
 
 def test_a_module_may_come_before_its_signature(folder: Path, host: Callable[..., Host]) -> None:
