@@ -17,8 +17,19 @@ MAX_ABORT = 1024
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
 
+def runtime_groups(_services: Services) -> Iterator[Group]:
+    """Provide what toolchains' runtimes call."""
+    yield Group(
+        "",
+        (
+            HostFunction("env", "abort", ("i32",) * 4, (), _abort),
+            HostFunction("env", "emscripten_notify_memory_growth", ("i32",), (), _nothing),
+        ),
+    )
+
+
 def groups(services: Services) -> Iterator[Group]:
-    """Provide ``plugin_host.log``, ``now`` and ``random``, and what toolchains' runtimes call."""
+    """Provide ``plugin_host.log``, ``now`` and ``random``."""
 
     def log(instance: Instance, level: int, pointer: int, length: int) -> None:
         if level >= len(_LEVELS):
@@ -33,13 +44,6 @@ def groups(services: Services) -> Iterator[Group]:
         instance.write(pointer, services.random(length))
 
     i32, i64 = "i32", "i64"
-    yield Group(
-        "",
-        (
-            HostFunction("env", "abort", (i32, i32, i32, i32), (), _abort),
-            HostFunction("env", "emscripten_notify_memory_growth", (i32,), (), _nothing),
-        ),
-    )
     yield Group("log", (HostFunction("plugin_host", "log", (i32, i32, i32), (), log),))
     yield Group("clock", (HostFunction("plugin_host", "now", (i32,), (i64,), _now),))
     yield Group("random", (HostFunction("plugin_host", "random", (i32, i32), (), random),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -22,23 +22,31 @@ from . import (
 )
 from .services import Group, Provider, Services
 
-PROVIDERS: Final[tuple[Provider, ...]] = (
-    basics.groups,
-    wasi.groups,
-    http.groups,
-    state_functions.groups,
-    events.groups,
-    questions.groups,
-    metric_functions.groups,
-    session.groups,
-)
+#: What provides host functions, by the module that guests import them from.
+PROVIDERS: Final[dict[str, tuple[Provider, ...]]] = {
+    "plugin_host": (
+        basics.groups,
+        http.groups,
+        state_functions.groups,
+        events.groups,
+        questions.groups,
+        metric_functions.groups,
+        session.groups,
+    ),
+    "env": (basics.runtime_groups,),
+    wasi.MODULE: (wasi.groups,),
+}
 
 
-def functions(services: Services) -> dict[tuple[str, str], tuple[HostFunction, Group]]:
-    """Return every host function with its group, by module and name."""
+def functions(
+    services: Services, modules: Container[str] = PROVIDERS
+) -> dict[tuple[str, str], tuple[HostFunction, Group]]:
+    """Return every host function of these modules with its group, by module and name."""
     return {
-        (function.module, function.name): (function, group)
-        for provide in PROVIDERS
+        (module, function.name): (function, group)
+        for module, providers in PROVIDERS.items()
+        if module in modules
+        for provide in providers
         for group in provide(services)
         for function in group.functions
     }
@@ -66,7 +74,9 @@ def select(
     :raises ImportDenied: an import is unknown, was not asked for, or is not granted.
     """
     asked = None if wanted is None else frozenset(wanted)
-    offered = functions(replace(services, granted=common(asked, granted)))
+    imports = list(imports)
+    modules = {item.module for item in imports}
+    offered = functions(replace(services, granted=common(asked, granted)), modules)
     chosen = {}
     for item in imports:
         key, kind = (item.module, item.name), item.type
@@ -87,7 +97,7 @@ def select(
 def _unknown(path: object, item: Import, offered: Iterable[tuple[str, str]]) -> ImportDenied:
     """Name what there is instead: the module's functions, or, if it is unknown too, the modules."""
     names = sorted(f"{module}.{name}" for module, name in offered if module == item.module)
-    there = names or sorted({f"{module}.*" for module, _ in offered})
+    there = names or sorted(f"{module}.*" for module in PROVIDERS)
     return ImportDenied(
         str(path),
         f"imports {item.module}.{item.name}, which this host does not offer",

@@ -133,11 +133,12 @@ class Host:
             differs = self._differs()
             swapped = (initial or self._agreed()) and differs
             changes = self._publish() if swapped else ()
-            self._keep()
+            kept = self._keep()
             judged = self._probations is not None and self._probations.judge()
             done = self._note_followed(scan, differs > swapped)
             if not initial:
                 self._announce(swapped or done)
+                self._tidy(kept)
         if initial:
             rest()  # the trial instances had deadlines; no thread may outlive start-up
         if changes and self._on_change is not None:
@@ -225,11 +226,16 @@ class Host:
         )
         return changes_of(before, self._serving)
 
-    def _keep(self) -> None:
-        """Keep what has just been proven good; after the swap, since the disk may be slow."""
-        for candidate, plugin in self._lineup.proven():
-            if self.depot is not None:
-                self.depot.versions.put(candidate, plugin.name, plugin.version)
+    def _keep(self) -> bool:
+        """Keep what has just been proven good, after the swap, since the disk may be slow.
+
+        :returns: whether this worker was the first to keep any of it.
+        """
+        proven, depot = self._lineup.proven(), self.depot
+        if depot is None:
+            return False
+        added = [depot.versions.put(each, it.name, it.version) for each, it in proven]
+        return any(added)
 
     def _announce(self, changed: bool) -> None:
         """Let the other workers and the command line see this worker's state."""
@@ -240,8 +246,12 @@ class Host:
         if changed or now - self._published >= interval:
             self._published = now
             self.depot.beacon.publish(self.status())
-        serving = {plugin.digest for plugin in self._serving.values()}
-        self.depot.tidy(set(self._lineup.names.values()), serving, changed)
+
+    def _tidy(self, kept: bool) -> None:
+        """Remove old versions, if one has just been added."""
+        if self.depot is not None:
+            serving = {plugin.digest for plugin in self._serving.values()}
+            self.depot.tidy(set(self._lineup.names.values()), serving, kept)
 
     def status(self) -> dict[str, Any]:
         """Return what serves in this process and what does not, JSON-able; times are Unix times."""

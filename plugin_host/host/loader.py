@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 from .. import trust
@@ -171,7 +172,7 @@ def read_manifest(candidate: Candidate, wasm: bytes) -> Manifest:
                 "embed one manifest",
             )
         text = bytes(sections[0]) if sections else None
-    manifest = parse_manifest(path, stem=candidate.stem, text=text)
+    manifest = _parsed(path, candidate.stem, text)
     if manifest.abi is not None and manifest.abi not in native.VERSIONS:
         raise ManifestError(
             path,
@@ -179,6 +180,12 @@ def read_manifest(candidate: Candidate, wasm: bytes) -> Manifest:
             "build the plugin for a version that the host speaks, or upgrade the host",
         )
     return manifest
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(path: Path, stem: str, text: bytes | None) -> Manifest:
+    """Parse a manifest: for the plugin's name first, and then to load it."""
+    return parse_manifest(path, stem=stem, text=text)
 
 
 def find_hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tuple[str, ...]:

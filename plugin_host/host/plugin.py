@@ -82,7 +82,7 @@ class Plugin:
         self.loaded_at = time.time()
         self.counters = Counters()
         #: Called after a fault, while somebody wants to know.
-        self.on_fault: Callable[[], None] | None = None
+        self.on_fault: Callable[[], None] = lambda: None
         self._guests = {trial}  # guarded by counters.lock
         self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
         self._pool.add(trial)
@@ -190,8 +190,7 @@ class Plugin:
             return
         if self.breaker.failed(calls, _why(exc)):
             self.__class__ = Guarded
-        if self.on_fault is not None:
-            self.on_fault()
+        self.on_fault()
 
 
 class Fresh(Plugin):
@@ -232,8 +231,7 @@ class Guarded(Plugin):
         if breaker.is_closed:  # meanwhile
             return Plugin.call(self, hook, data, timeout, decode)
         if not breaker.admits():
-            if self.on_fault is not None:
-                self.on_fault()
+            self.on_fault()
             raise CircuitOpen(breaker.seconds_left()).named(self.name, hook)
         try:
             value = Plugin.call(self, hook, data, timeout, decode)

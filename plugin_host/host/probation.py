@@ -23,6 +23,8 @@ logger = logging.getLogger("plugin_host")
 #: it below which a difference between two calls' means matters to nobody.
 ENOUGH = 50
 NOTICEABLE = 0.001
+#: Seconds between two looks at what the other workers have seen, unless a call has failed here.
+INTERVAL = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Probations:
         self._depot = depot
         self._wake = wake
         self._open: dict[str, Probation] = {}  # by stem
+        self._next = 0.0  # when to judge next, of time.monotonic
 
     def __bool__(self) -> bool:
         """Whether any version is on probation."""
@@ -155,12 +158,22 @@ class Probations:
             if plugin.name in control.pins or old.digest in control.quarantined:
                 continue  # an operator's choice, or the way back
             self._open[stem] = Probation(plugin, old, Tally.of(old.totals()))
-            plugin.on_fault = self._wake
+            plugin.on_fault = self._note_fault
+
+    def _note_fault(self) -> None:
+        """Called in any thread."""
+        self._next = 0.0
+        self._wake()
 
     def judge(self) -> bool:
-        """Return whether a version has failed: it is quarantined then, for all workers."""
-        if not self._open:
+        """Return whether a version has failed: it is quarantined then, for all workers.
+
+        Looks at all workers, and so at most every `INTERVAL` seconds, or after a fault here.
+        """
+        now = time.monotonic()
+        if not self._open or now < self._next:
             return False
+        self._next = now + INTERVAL
         workers, failed = self._depot.workers(), False
         for stem, probation in list(self._open.items()):
             reason = probation.verdict(self._settings, workers, os.getpid())
@@ -172,7 +185,7 @@ class Probations:
         return failed
 
     def _close(self, stem: str) -> None:
-        self._open.pop(stem).plugin.on_fault = None
+        self._open.pop(stem).plugin.on_fault = lambda: None
 
     def _roll_back(self, probation: Probation, reason: str) -> None:
         plugin, before = probation.plugin, probation.before

@@ -40,16 +40,17 @@ class Depot:
         """Return the states of all live workers of the machine."""
         return fleet(self.datadir)
 
-    def tidy(self, there: Collection[str], serving: Collection[str], changed: bool) -> None:
-        """Remove the kept versions that nobody needs, after a change or once a day.
+    def tidy(self, there: Collection[str], serving: Collection[str], kept: bool) -> None:
+        """Remove the kept versions that nobody needs, once a day or when there is one more.
 
         Never those that serve in a worker of the machine, or are pinned; see `VersionStore.prune`.
 
         :param there: the names of the plugins that this process has, serving or not.
         :param serving: the digests that it serves.
+        :param kept: whether this process has just added a version.
         """
         now = monotonic()
-        if not changed and now - self._tidied < TIDY_INTERVAL:
+        if not kept and now - self._tidied < TIDY_INTERVAL:
             return
         self._tidied = now
         try:

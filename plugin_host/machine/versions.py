@@ -78,7 +78,7 @@ class VersionStore:
         self._complaint: str | None = None
 
     def put(self, candidate: Candidate, name: str, version: str) -> bool:
-        """Keep a version that was proven good; return whether it is kept now.
+        """Keep a version that was proven good; return whether it had not been kept.
 
         One that is kept already only becomes the newest.
         """
@@ -88,14 +88,15 @@ class VersionStore:
         try:
             path = self._datadir.folder("versions") / f"{name}@{candidate.digest}{_SUFFIX}"
             with self._locked():
-                if not is_kept(path, parts):
+                is_new = not is_kept(path, parts)
+                if is_new:
                     self._datadir.write(path, parts, durable=True)
                 self._make_newest(path, name)
         except (OSError, DataDirError) as error:
             self._complain(f"{name} {version} cannot be kept for a rollback: {error}")
             return False
         self._complaint = None
-        return True
+        return is_new
 
     def _locked(self) -> AbstractContextManager[None]:
         return self._datadir.lock("versions", 0.0 if self._complaint else _PATIENCE)

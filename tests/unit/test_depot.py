@@ -39,12 +39,12 @@ def test_what_anybody_needs_is_kept(depot: Depot, monkeypatch: pytest.MonkeyPatc
     other = Depot(depot.datadir.path, SETTINGS)
     other.beacon.publish({"plugins": [{"name": "rates", "digest": "r"}]})
     pruned = Pruned(monkeypatch, depot)
-    depot.tidy({"price", "broken"}, {"p"}, changed=True)
+    depot.tidy({"price", "broken"}, {"p"}, kept=True)
     other.beacon.close()
     assert pruned.calls == [({"p", "r", digest}, {"price", "broken", "rates", "tax", "off"})]
 
 
-def test_tidying_is_done_after_changes_and_once_a_day(
+def test_tidying_is_done_after_additions_and_once_a_day(
     depot: Depot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looks at an unchanged folder cost nothing, and a plugin that serves for months is noted."""
@@ -52,9 +52,9 @@ def test_tidying_is_done_after_changes_and_once_a_day(
     now = [0.0]
     monkeypatch.setattr("plugin_host.machine.depot.monotonic", lambda: now[0])
     done = []
-    for moment, changed in [(0, False), (1, False), (2, True), (3, False), (86403, False)]:
+    for moment, kept in [(0, False), (1, False), (2, True), (3, False), (86403, False)]:
         now[0] = float(moment)
-        depot.tidy((), (), changed)
+        depot.tidy((), (), kept)
         done.append(len(pruned.calls))
     assert done == [1, 1, 2, 2, 3]
 
@@ -66,5 +66,5 @@ def test_without_the_workers_states_nothing_is_removed(
     pruned = Pruned(monkeypatch, depot)
     (depot.datadir.path / "workers").rmdir()
     (depot.datadir.path / "workers").touch()
-    depot.tidy((), (), changed=True)
+    depot.tidy((), (), kept=True)
     assert pruned.calls == []

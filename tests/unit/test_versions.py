@@ -60,7 +60,8 @@ ONE, TWO, THREE, FOUR = (candidate(name) for name in (b"one", b"two", b"three", 
 
 def put(store: VersionStore, *candidates: Candidate, name: str = "tax") -> None:
     for each in candidates:
-        assert store.put(each, name, each.module.decode())
+        store.put(each, name, each.module.decode())
+        assert store.history(name)[0].digest == each.digest
 
 
 def kept(store: VersionStore, name: str = "tax") -> list[str]:
@@ -130,12 +131,12 @@ def test_the_newest_comes_first(store: VersionStore) -> None:
 
 
 def test_the_same_again_writes_nothing(data: DataDir, store: VersionStore) -> None:
-    """A version that is kept already is not written again."""
-    put(store, ONE)
+    """A version that is kept already is not written again, and whoever puts it is told."""
+    assert store.put(ONE, "tax", "one") is True
     before = path_of(data, ONE).stat().st_ino
     link = data.path / "link"
     link.hardlink_to(path_of(data, ONE))
-    put(store, ONE)
+    assert store.put(ONE, "tax", "one") is False
     assert path_of(data, ONE).stat().st_ino == before
 
 
@@ -394,7 +395,7 @@ def test_hammer_the_same_version_at_once(data: DataDir) -> None:
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20):
-    assert store.put(candidate, "tax", "1")
+    store.put(candidate, "tax", "1")
     found = store.get(candidate.digest)
     assert found == candidate, found
 """
