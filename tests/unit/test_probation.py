@@ -1,4 +1,4 @@
-"""Probation: how often a new version is judged. What comes of it: tests/reload/test_decisions.py."""
+"""How often a new version is judged. What comes of it: tests/reload/test_decisions.py."""
 
 from __future__ import annotations
 
