@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from plugin_host.errors import BadResult
 from plugin_host.message import REMOVE_HEADER, environ_key
@@ -18,6 +19,10 @@ MAX_CONTEXT = 65536
 MAX_G_NAME = 64
 MAX_NAME, MAX_VALUE = 256, 32_768
 """Bytes of a header's name and value: many clients give up at a line of 64 KiB."""
+MAX_TARGET = 16_384
+"""Bytes of a path, and of a query: servers take some 8 KiB from clients, and apps rely on that."""
+URLS = frozenset(("location", "content-location"))
+"""Headers of responses that the framework takes apart when it sends them."""
 
 _is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _is_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+").fullmatch
@@ -73,6 +78,16 @@ def header_value(op: int, value: bytes, at: int, value_at: int) -> str:
     return text
 
 
+def check_url(value: str, value_at: int) -> None:
+    """Check the value of one of `URLS`."""
+    try:
+        parts = urlsplit(value)
+        (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as exc:
+        rule = "Location and Content-Location are URLs whose host and port can be read"
+        raise BadResult(value_at, rule) from exc
+
+
 def g_pair(name: bytes, value: bytes, at: int) -> tuple[str, str]:
     """Check a name and a value for ``flask.g``; `at` is where the name starts."""
     if len(name) > MAX_G_NAME or not _is_g_name(name):
@@ -89,12 +104,16 @@ def g_pair(name: bytes, value: bytes, at: int) -> tuple[str, str]:
 def _path(value: bytes, at: int) -> str:
     if value[:1] != b"/":
         raise BadResult(at + 8, "a path starts with /")
+    if len(value) > MAX_TARGET:
+        raise BadResult(at + 4, f"a path is at most {MAX_TARGET} bytes long")
     return value.decode("latin-1")
 
 
 def _query(value: bytes, at: int) -> str:
     if not _is_query(value):
         raise BadResult(at + 8, "a query is printable ASCII without space or #")
+    if len(value) > MAX_TARGET:
+        raise BadResult(at + 4, f"a query is at most {MAX_TARGET} bytes long")
     return value.decode("ascii")
 
 

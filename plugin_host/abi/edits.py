@@ -18,8 +18,10 @@ from plugin_host.abi.edit_values import (
     SET_PATH,
     SET_QUERY,
     SET_STATUS,
+    URLS,
     VALUES,
     HeaderName,
+    check_url,
     g_pair,
     header_name,
     header_value,
@@ -159,6 +161,8 @@ class EditsDecoder:
                 name = data[at + 8 : value_at]
                 known = names.get(name) or self._name(name, at + 8)
                 value = header_value(op, data[value_at:end], at, value_at)
+                if which == 1 and known[1] in URLS:
+                    check_url(value, value_at)
                 headers.append((op, known[0], value, known[which]))
             elif op == SET_G:
                 pair = g_pair(data[at + 8 : value_at], data[value_at:end], at + 8)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..abi.edit_values import header_name, header_value
+from ..abi.edit_values import URLS, check_url, header_name, header_value
 from ..errors import BadResult, ManifestError
 from ..manifest import Manifest, Respond
 from ..message import BODILESS, SET_HEADER, Answer
@@ -54,7 +54,10 @@ def _checked(path: Path, key: str, respond: Respond) -> Answer:
 
 def _header(path: Path, key: str, name: str, value: str) -> tuple[str, str]:
     try:
-        header_name(name.encode(), 0)
-        return name, header_value(SET_HEADER, value.encode(), 0, 0)
+        _, lower, _ = header_name(name.encode(), 0)
+        text = header_value(SET_HEADER, value.encode(), 0, 0)
+        if lower in URLS:
+            check_url(text, 0)
+        return name, text
     except BadResult as exc:
         raise ManifestError(path, f"{key}.headers.{name}: {exc.rule}", "correct it") from exc

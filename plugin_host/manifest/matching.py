@@ -16,23 +16,44 @@ from fnmatch import translate
 _Pattern = re.Pattern[str]
 
 
-def _chunk(text: str, *, last: bool) -> str:
-    """Translate a part of a path pattern that holds no ``**``."""
-    first, *rest = map(re.escape, text.split("*"))
-    inner = rest[:-1] if last else rest
-    # Atomic, leftmost: what follows a wildcard is looked for once. A path comes from the client,
-    # and backtracking over several wildcards would cost the path's length to their power.
-    regex = first + "".join(f"(?>[^/]*?{piece})" for piece in inner)
-    return regex + f"[^/]*{rest[-1]}" if last and rest else regex
+#: Whole segments, as few as will do.
+_SEGMENTS = "(?:[^/]*+/)*?"
+
+
+def _pieces(text: str) -> list[str]:
+    """Translate what lies between the single wildcards of a part that holds no ``**``."""
+    return [re.escape(piece) for piece in text.split("*")]
+
+
+def _gaps(pieces: Iterable[str]) -> str:
+    # Atomic, leftmost: what follows a wildcard is looked for once. A path comes from the client, or
+    # from a plugin, and backtracking over several wildcards would cost its length to their power.
+    return "".join(f"(?>[^/]*?{piece})" for piece in pieces)
+
+
+def _anywhere(text: str) -> str:
+    """Translate a part that follows a ``**`` and stands before another."""
+    pieces = _pieces(text)
+    if len(pieces) == 1:
+        return f"(?>.*?{pieces[0]})"
+    # If what begins at the leftmost place of a segment does not fit, nothing does that begins later
+    # in it: to try it all the same would cost the square of the segment's length.
+    return f"(?>{_SEGMENTS}{_gaps(pieces)})"
+
+
+def _at_end(text: str) -> str:
+    """Translate the last part, which follows a ``**``."""
+    *pieces, last = _pieces(text)
+    return f"{_SEGMENTS}{_gaps(pieces)}[^/]*{last}" if pieces else f".*{last}"
 
 
 def _path_regex(pattern: str) -> str:
-    *chunks, last = re.split(r"\*\*+", pattern)
-    end = _chunk(last, last=True)
-    if not chunks:
-        return end
-    first, *middle = (_chunk(chunk, last=False) for chunk in chunks)
-    return first + "".join(f"(?>.*?{chunk})" for chunk in middle) + ".*" + end
+    first, *others = re.split(r"\*\*+", pattern)
+    begin, *pieces = _pieces(first)
+    if not others:
+        end = [f"[^/]*{pieces.pop()}"] if pieces else []
+        return "".join((begin, _gaps(pieces), *end))
+    return "".join((begin, _gaps(pieces), *map(_anywhere, others[:-1]), _at_end(others[-1])))
 
 
 def _any_of(regexes: Iterable[str]) -> _Pattern:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -28,6 +29,9 @@ from .table import BadKey, read_table
 MAX_MANIFEST: Final = 256 * KIB
 #: Seconds of processor time to read one in; what is not meant to last takes milliseconds.
 MOST_TIME: Final = 2.0
+#: Characters and wildcards of all patterns under ``match`` together: each may cost a step for each
+#: character of a request's path.
+MOST_PATTERNS, MOST_WILDCARDS = 8192, 256
 
 #: The time tomllib takes for a dotted key grows with the square of its parts, up to minutes.
 _ENDLESS_KEY: Final = re.compile(
@@ -203,8 +207,16 @@ def _name(name: str | None, stem: str) -> str:
 
 def _match(tables: dict[str, Any] | list[Any]) -> Match:
     if isinstance(tables, dict):
-        return Match((_rule(tables, "match."),))
-    return Match(tuple(_rule(table, f"match[{i}].") for i, table in enumerate(tables)))
+        rules = [_rule(tables, "match.")]
+    else:
+        rules = [_rule(table, f"match[{i}].") for i, table in enumerate(tables)]
+    text = "".join(chain(*(rule.paths or () for rule in rules)))
+    text += "".join(chain(*(rule.endpoints or () for rule in rules)))
+    wildcards = sum(map(text.count, "*?["))
+    if len(text) > MOST_PATTERNS or wildcards > MOST_WILDCARDS:
+        reason = f"match has patterns of {len(text)} characters with {wildcards} wildcards"
+        raise BadKey(reason, f"allowed: {MOST_PATTERNS} and {MOST_WILDCARDS} in all")
+    return Match(tuple(rules))
 
 
 def _rule(table: Any, prefix: str) -> Rule:

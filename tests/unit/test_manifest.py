@@ -135,6 +135,22 @@ def test_every_key() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"match.paths = {['/' + 'a' * 499] * 17}", "8500 characters with 0 wildcards"),
+        (
+            f"match = [{{ paths = {['/' + '*a' * 129]} }}, {{ endpoints = {['?' * 128]} }}]",
+            "387 characters with 257 wildcards",
+        ),
+    ],
+)
+def test_patterns_have_a_bound_together(text: str, found: str) -> None:
+    """Every request may be held against all of them."""
+    allowed = "allowed: 8192 and 256 in all"
+    assert refusal(text) == (f"match has patterns of {found}", allowed)
+
+
 def test_one_match_table() -> None:
     """A single table under match need not be a list."""
     assert parse('match.paths = ["/a"]').match == Match((Rule(paths=("/a",)),))

@@ -153,6 +153,7 @@ def test_a_fixed_answer_that_does_not_fit_is_skipped_and_said(
             "respond.headers.a: a header",
         ),
         (ON_REQUEST, '{ respond = { headers = { a = " b" } } }', "neither starts nor ends with"),
+        (ON_RESPONSE, '{ respond = { headers = { Location = "//a:b" } } }', "whose host and port"),
         (
             ON_REQUEST,
             '{ respond = { headers = { "a b" = "c" } } }',

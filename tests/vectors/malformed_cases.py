@@ -22,7 +22,10 @@ LONG_NAME = "a header name is at most 256 bytes long"
 LONG_VALUE = "a header value is at most 32768 bytes long"
 CONTROL = "a header value has no control characters other than tab"
 EDGES = "a header value neither starts nor ends with space or tab"
+URL = "Location and Content-Location are URLs whose host and port can be read"
 PATH = "a path starts with /"
+LONG_PATH = "a path is at most 16384 bytes long"
+LONG_QUERY = "a query is at most 16384 bytes long"
 QUERY = "a query is printable ASCII without space or #"
 METHOD = "a method is an RFC 9110 token in upper case"
 G_NAME = "a name on g is an ASCII identifier of at most 64 bytes without a leading underscore"
@@ -175,6 +178,8 @@ def request_cases() -> list[Case]:
         cases.append(case(f"path {value!r}", raw_edit(4, b"", value), 8, PATH))
     for value in (b"a b", b"a#b", b"a\r\nb", b"\0", b"\x7f", b"\xc3\xbc", b"a\n", b"\t"):
         cases.append(case(f"query {value!r}", raw_edit(5, b"", value), 8, QUERY))
+    cases.append(case("path too long", raw_edit(4, b"", b"/" * 16_385), 4, LONG_PATH))
+    cases.append(case("query too long", raw_edit(5, b"", b"a" * 16_385), 4, LONG_QUERY))
     for value in (b"", b"get", b"Post", b"GE T", b"GET ", b"GET\n", b"G\xc3\x9c", b"GET\r\nX: 1"):
         cases.append(case(f"method {value!r}", raw_edit(6, b"", value), 8, METHOD))
     for name in (b"", b"_x", b"1x", b"a-b", b"a b", b"x\n", b"\xc3\xbc", b"__class__", b"n" * 65):
@@ -208,9 +213,26 @@ def answer_cases() -> list[Case]:
     for status in (204, 205, 304):
         body = raw_edit(7, b"", b"x")
         cases.append(case(f"{status} with a body", status, body, 0, BODILESS))
+    cases += url_cases("request", answer)
     for malformed in header_cases("request", answer):
         malformed.name = f"answer, {malformed.name}"
         cases.append(malformed)
+    return cases
+
+
+def url_cases(hook: str, first: bytes = b"") -> list[Case]:
+    cases = []
+    for name in (b"Location", b"content-location"):
+        for value in (
+            b"http://[",
+            b"http://a:99999/",
+            b"//a:b",
+            b"http://a..b/",
+            b"//\xe2\x84\xab/",
+        ):
+            edit, at = raw_edit(1, name, value), len(HEADER) + len(first) + 8 + len(name)
+            label = f"{'answer, ' if first else ''}{name.decode()} {value!r}"
+            cases.append(Case(label, hook, listed(first, edit), at, URL))
     return cases
 
 
@@ -243,6 +265,7 @@ def response_cases() -> list[Case]:
         (10, b"", u16(200)),
     ):
         cases.append(case(f"op {op} in on_response", raw_edit(op, name, value), 0, PLACE))
+    cases += url_cases("response")
     cases += status_cases("response", 11)
     body = raw_edit(7, b"", b"body")
     for status in (204, 205, 304):

@@ -1,6 +1,7 @@
 ;; A path of a million bytes.
 ;;
-;; answer = { page = { path = "/" } }
+;; answer = "problem"
+;; log = "malformed result at byte 8: a path is at most 16384 bytes long"
 (module
   (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
   (memory (export "memory") 32)

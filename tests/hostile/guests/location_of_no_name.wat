@@ -1,0 +1,13 @@
+;; An answer whose Location has a host that no name can be.
+;;
+;; answer = "problem"
+;; log = "malformed result at byte 30: Location and Content-Location are URLs"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\n")
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (i64.const 0x00000400_0000002a))
+  (data (i32.const 1024)
+    "\01\03\00\00\0a\00\00\00\02\00\00\00.\01\01\00\08\00\0c\00\00\00Locationhttp://a..b/"))
