@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import GuestTrap
 from ..wasm.instance import HostFunction, Instance
 from .services import Group, Services
-from .stage import LIVE
+from .stage import LIVE, too_early
 
 #: The result for an event that is more than one call may emit.
 TOO_MANY: Final = -1
@@ -42,7 +42,7 @@ def groups(services: Services) -> Iterator[Group]:
 
     def emit(instance: Instance, name: int, name_len: int, data: int, data_len: int) -> int:
         if instance.stage is None:
-            raise GuestTrap("emitted while the instance was being made; emit in hooks only", "host")
+            raise too_early("an event was emitted")
         word = name_of(instance, name, name_len, "an event")
         if not queue.have_room(data_len):
             return TOO_MANY

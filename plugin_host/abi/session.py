@@ -11,9 +11,9 @@ import msgspec
 from ..config import is_open
 from ..errors import GuestTrap
 from ..wasm.instance import HostFunction, Instance
+from .results import check_room, give
 from .services import Group, Services
-from .stage import LIVE
-from .state_arguments import check_room
+from .stage import LIVE, too_early
 
 #: Results that are no length.
 ABSENT, CLOSED, UNFIT, TOO_LARGE = -1, -2, -3, -4
@@ -26,10 +26,7 @@ def groups(services: Services) -> Iterator[Group]:
 
     def get(instance: Instance, key: int, key_len: int, out: int, cap: int) -> int:
         if instance.stage is None:
-            raise GuestTrap(
-                "the session was read while the instance was being made; read it in hooks only",
-                "host",
-            )
+            raise too_early("the session was read")
         check_room(instance, out, cap)
         if key_len > MAX_KEY:
             raise GuestTrap(f"a session's key has at most {MAX_KEY} bytes", "host")
@@ -50,9 +47,7 @@ def groups(services: Services) -> Iterator[Group]:
         if len(data) > limit:
             log(instance, logging.WARNING, f"session key {name!r} has {len(data)} bytes")
             return TOO_LARGE
-        if len(data) <= cap:
-            instance.write(out, data)
-        return len(data)
+        return give(instance, data, out, cap)
 
     i32 = "i32"
     function = HostFunction("plugin_host", "session_get", (i32,) * 4, (i32,), get, switches=True)

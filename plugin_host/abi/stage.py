@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..errors import GuestTrap
 from ..state import Store, memory_store
 
 
@@ -23,3 +24,12 @@ class Stage:
 
 #: The app itself; its store is each app's own, and not this one's.
 LIVE: Final = Stage()
+
+
+def too_early(what: str) -> GuestTrap:
+    """Return what a host function raises that needs a stage where there is none yet.
+
+    :param what: has happened: ``"the app was asked"``.
+    """
+    reason = f"{what} while the instance was being made; do so in hooks only"
+    return GuestTrap(reason, "host")

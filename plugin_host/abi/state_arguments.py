@@ -1,4 +1,4 @@
-"""What guests pass to the functions of state, judged before it is read, and what they get."""
+"""What guests pass to the functions of state, judged before it is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 from ..errors import StateQuota, StateValueError
 from ..state import MAX_BATCH, MAX_KEY
 from ..wasm.instance import Instance
-from .state_errors import NONE
 from .state_packing import FOR_EVER
 
 #: No floor and no ceiling of an addition, as i64 and as f64.
@@ -36,21 +35,6 @@ def check_batch(size: int, most: int) -> None:
     if size > most:
         what = f"{size} bytes of keys and values in one operation are more than {most}"
         raise StateValueError(f"{what}; make several of it", "batch")
-
-
-def check_room(instance: Instance, out: int, cap: int) -> None:
-    """Trap now if a result could not be written, and not when something has been changed."""
-    if cap and out + cap > instance.memory_size():
-        raise instance.outside(out, cap)
-
-
-def give(instance: Instance, data: bytes | None, out: int, cap: int) -> int:
-    """Write what fits, and return how long it is."""
-    if data is None:
-        return NONE
-    if len(data) <= cap:
-        instance.write(out, data)
-    return len(data)
 
 
 def signed(bits: int) -> int:

@@ -13,9 +13,7 @@ from ..throttle import Throttle
 from ..wasm.instance import Instance
 from .guest_log import GuestLog
 
-#: What is no error: there is no such key, or no room among few.
-NONE: Final = -1
-#: The result that stands for each code: fixed, as codes are only ever appended.
+#: The result that stands for each code: fixed, as codes are only ever appended. -1 is no error.
 RESULTS: Final[dict[StateCode, int]] = {
     code: -2 - index for index, code in enumerate(get_args(StateCode))
 }

@@ -45,6 +45,11 @@ class Namespace:
         """The namespace's name."""
         return self._space.name
 
+    @property
+    def quota(self) -> Quota:
+        """What it may hold."""
+        return self._space.quota
+
     def get(self, key: bytes, *, deadline: float) -> bytes | None:
         """Return the value; None if there is no such key."""
         return self._backend.read(self._space, (self._key(key),), deadline)[0]

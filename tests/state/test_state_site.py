@@ -171,7 +171,7 @@ def test_making_an_instance_does_not_touch_the_app(folder: Path, make_app: MakeA
     (folder / "counter.wat").write_text(guest(init + " (i64.const 0))"))
     app, plugins, _ = serve(folder, make_app)
     error = status(app, plugins)["load_error"]
-    assert "state was used while the instance was being made; use it in hooks only" in error
+    assert "state was used while the instance was being made; do so in hooks only" in error
     assert kept(app) == []
 
 

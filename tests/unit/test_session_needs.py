@@ -102,6 +102,25 @@ def test_without_the_grant_it_does_not_load(make_app: MakeApp, folder: Path) -> 
     assert "does not grant it the capability 'session'" in plugin["load_error"]
 
 
+@pytest.mark.parametrize("init", [True, False], ids=["init", "self-test"])
+def test_loading_sees_no_session(
+    make_app: MakeApp, folder: Path, fast_call: bool, init: bool
+) -> None:
+    """In a self-test every key is absent; to read one while an instance is made is an error."""
+    name = "ph_init" if init else "ph_selftest"
+    extra = f"""(func (export "{name}") (param $len i32) (result i64)
+      (if (i32.ne {calling("session_get", NAME, len(KEY), OUT, 64)} (i32.const {ABSENT}))
+        (then unreachable)) (i64.const 0))"""
+    (folder / "looker.wat").write_text(
+        asking.guest({"look": HOOKS["look"]}, "session_get", text=KEY, extra=extra)
+    )
+    app, plugins = make_app(FAST_CALL=fast_call, GRANTS=["session"])
+    with app.app_context():
+        (plugin,) = plugins.status()["plugins"]
+    assert plugin["state"] == ("failed" if init else "serving")
+    assert ("the session was read while" in (plugin["load_error"] or "")) is init
+
+
 def test_a_value_that_is_no_json_is_an_error(make_app: MakeApp, folder: Path) -> None:
     """What an app's own kind of session holds may be anything; a plugin is told that it is."""
     app, plugins = site(make_app, folder, MAX_BODY=50)
