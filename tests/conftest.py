@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ hypothesis.settings.load_profile("tests")
 FAST_CALL = "PLUGIN_HOST_TESTS_FAST_CALL"
 #: Threads that live as long as the process: one per engine, started by the first call.
 _PERMANENT = "plugin-host-watchdog"
+#: Seconds for what another thread is about to put away; only a test that leaks waits as long.
+_PATIENCE = 5.0
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector look at what the tests make, and at nothing else.
+
+    The leak detector collects after almost every test: without this, that is most of the time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _threads() -> set[threading.Thread]:
@@ -57,15 +69,15 @@ def leak_detector(
     files = _files() if os.path.isdir("/proc/self/fd") else set()
     yield
     for thread in _threads() - threads:
-        thread.join(5)
+        thread.join(_PATIENCE)
     for phase in ("setup", "call"):
         caplog.get_records(phase).clear()  # records keep tracebacks, and those keep apps
     request.node.funcargs.clear()  # pytest would keep the fixtures' values for a little longer
     left = {entry for entry in _files() - files if "/dev/" not in entry} if files else set()
-    for _ in range(5):  # one that runs in another thread at the moment makes ours do nothing
-        if not (_instances() or left):
-            break
-        gc.collect()
+    deadline = time.monotonic() + _PATIENCE
+    while (_instances() or left) and time.monotonic() < deadline:
+        if not gc.collect():  # one that another thread has begun makes ours do nothing
+            time.sleep(0.001)
         left &= _files()
     assert not (_threads() - threads), "the test left threads running"
     assert _instances() == 0, "the test left instances alive"

@@ -29,6 +29,12 @@ _repeated = re.compile(r"\{\{(\d+)\*(.*?)\}\}", re.DOTALL)
 #: What refusals say of a guest whose code has run.
 _WHEN_CALLED = ("initialisation", "ph_init", "selftest", "missed its deadline", "ABI version")
 
+#: First words of the names of guests whose hooks run well: the attack is in the edits they return.
+_IN_EDITS = {
+    *("answer", "body", "content", "edit", "edits", "g", "header", "host", "location", "method"),
+    *("path", "query", "request", "reroute", "status"),
+}
+
 #: What a client is answered: ``page`` as if the guest were not there, ``problem`` a 503,
 #: ``default`` what the app answers where plugins do not, or a table of what differs from ``page``.
 Answer = str | dict[str, Any]
@@ -61,9 +67,10 @@ class Guest:
     copies: int = 1
 
     @property
-    def is_called(self) -> bool:
-        """Whether any of its code ever runs."""
-        return not self.refused or any(word in self.refused[0] for word in _WHEN_CALLED)
+    def attacks_calls(self) -> bool:
+        """Whether the way in which guests are called can matter: its code runs, and is hostile."""
+        runs = not self.refused or any(word in self.refused[0] for word in _WHEN_CALLED)
+        return runs and self.name.split("_")[0] not in _IN_EDITS
 
     @property
     def method(self) -> str:

@@ -92,7 +92,7 @@ def place(site: Site, guest: Guest) -> list[Path]:
     gone = {path.name for path in paths} | {NEIGHBOUR.name}
     site.until(lambda: {each["file"] for each in plugins(site)} <= gone, "others are unloaded")
     for path in paths:
-        path.write_text(guest.text)
+        site.put(path.name, guest.text)
     return paths
 
 
