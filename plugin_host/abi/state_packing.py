@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
-from ..errors import GuestTrap
-from ..state import Page
+from ..errors import GuestTrap, StateValueError
+from ..state import MAX_BATCH, Page
 from .records import ABSENT
 
 #: A time to live that never ends, in milliseconds.
@@ -23,9 +23,11 @@ def unpack_keys(data: bytes) -> Iterator[bytes]:
     """Yield the keys.
 
     :raises GuestTrap: the run is cut off.
+    :raises StateValueError: there are more than one operation takes; the rest is not looked at.
     """
-    at, end = 0, len(data)
+    at, end, left = 0, len(data), MAX_BATCH
     while at < end:
+        left = _one_less(left)
         start = at + 4
         if start > end:
             raise _cut_off(at)
@@ -36,12 +38,10 @@ def unpack_keys(data: bytes) -> Iterator[bytes]:
 
 
 def unpack_items(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keys and values.
-
-    :raises GuestTrap: the run is cut off.
-    """
-    at, end = 0, len(data)
+    """Yield keys and values; raises as `unpack_keys`."""
+    at, end, left = 0, len(data), MAX_BATCH
     while at < end:
+        left = _one_less(left)
         start = at + 8
         if start > end:
             raise _cut_off(at)
@@ -51,6 +51,18 @@ def unpack_items(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         if at > end:
             raise _cut_off(start)
         yield data[start:middle], data[middle:at]
+
+
+def _one_less(left: int) -> int:
+    if not left:
+        what = f"more than {MAX_BATCH} keys in one operation; make several of it"
+        raise StateValueError(what, "batch")
+    return left - 1
+
+
+def packed_length(values: Iterable[bytes | None]) -> int:
+    """Return the length of what `pack_values` makes."""
+    return sum(4 if value is None else 4 + len(value) for value in values)
 
 
 def pack_values(values: Iterable[bytes | None]) -> bytes:

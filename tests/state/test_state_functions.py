@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import Any, get_args
 
 import pytest
@@ -285,6 +286,8 @@ MISTAKES: list[tuple[str, str, tuple[Any, ...]]] = [
     ("cursor", "list", (b"", DATA, ABSENT, 1, OUT, CAP)),
     ("batch", "get_many", (keyed(*[b"k"] * 1001), OUT, CAP)),
     ("batch", "get_many", (DATA, ABSENT, OUT, CAP)),
+    ("batch", "put_many", (bytes(8 * 1001), FOR_EVER)),
+    ("batch", "delete_many", (bytes(4 * 1001),)),
     ("batch", "put_many", (DATA, ABSENT, FOR_EVER)),
     ("batch", "delete_many", (DATA, ABSENT)),
 ]
@@ -443,3 +446,16 @@ def test_a_url_with_a_password_is_not_in_the_log(fast_call: bool) -> None:
     assert guest("get", 0, b"k", OUT, CAP, timeout=5.0) == E["unavailable"]
     assert "hush" not in guest.log[0]
     store.close()
+
+
+def test_a_value_that_is_asked_for_a_thousand_times_is_not_copied_as_often(guest: Caller) -> None:
+    """A result without room for it is measured, and not made: it could be a quarter of a GiB."""
+    guest("put", 0, b"k", bytes(1 << 18), FOR_EVER)
+    tracemalloc.start()
+    try:
+        length = guest("get_many", 0, keyed(*[b"k"] * 1000), OUT, CAP)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert length == 1000 * (4 + (1 << 18))
+    assert peak < 4 << 20
