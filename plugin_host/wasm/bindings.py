@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from ctypes import CFUNCTYPE, PYFUNCTYPE, byref, c_size_t, c_uint8, c_uint64, c_void_p
 from typing import Any
 
 import wasmtime
+
+from .compile_child import COMPILES, OPTION
 
 _ffi: Any
 try:
@@ -120,6 +123,17 @@ def api() -> Api:
     :raises Unsupported: a function is missing or has another signature.
     """
     return Api()
+
+
+def c_api(options: Iterable[str]) -> str | None:
+    """The library's file, if it has all that `compile_child` calls by name; None if not.
+
+    :param options: the names of the engine's options.
+    """
+    path = str(getattr(_ffi.dll, "_name", ""))
+    made = ("wasm_config_new", "wasm_engine_new_with_config", "wasmtime_error_message")
+    names = (*made, *COMPILES, *map(OPTION.format, options))
+    return path if os.path.isfile(path) and all(hasattr(_ffi.dll, each) for each in names) else None
 
 
 def check_sizes() -> None:

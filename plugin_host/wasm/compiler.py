@@ -21,7 +21,7 @@ from .. import osthread
 from ..modules.bytereader import BinaryError
 from ..modules.sections import bodies, walk
 from . import compile_child
-from .compile_child import DONE, READY, REFUSED, SIZE_BYTES
+from .compile_child import DONE, READY, REFUSED, SIZE_BYTES, Refused
 
 #: Seconds of processor time that a compile may take, unless something else is said.
 BUDGET = 20.0
@@ -37,10 +37,6 @@ NICE = 10
 
 class OverBudget(Exception):
     """A compile was abandoned; the text says why, without the module's name."""
-
-
-class Refused(Exception):
-    """The engine does not accept the module; the text is the engine's."""
 
 
 class Unavailable(Exception):
@@ -61,7 +57,11 @@ def is_harmless(wasm: bytes) -> bool:
 
 
 def compile_apart(
-    wasm: bytes, options: Mapping[str, bool], budget: float, background: bool
+    wasm: bytes,
+    options: Mapping[str, bool],
+    budget: float,
+    background: bool,
+    library: str | None = None,
 ) -> bytes:
     """Return a module's compiled code, made by a process of its own.
 
@@ -71,6 +71,7 @@ def compile_apart(
     :param options: the engine's, by the names that wasmtime's Config has.
     :param budget: seconds of processor time.
     :param background: nobody waits for it: at low priority.
+    :param library: the file of wasmtime's C API; None imports the package, which takes longer.
     :raises Refused: the engine does not accept the module.
     :raises OverBudget: it takes more time or memory than it may.
     :raises Unavailable: such a process cannot run here.
@@ -79,6 +80,7 @@ def compile_apart(
     if (known := _abandoned.get(key)) and known[0] >= budget:
         raise OverBudget(known[1])
     told = {
+        "library": library,
         "path": [os.path.abspath(entry) for entry in sys.path],
         "options": dict(options),
         "budget": budget,

@@ -18,11 +18,11 @@ from typing import TypeVar
 import wasmtime
 
 from ..errors import ModuleError
-from .bindings import address, api
+from .bindings import address, api, c_api
+from .compile_child import Refused
 from .compiler import (
     BUDGET,
     OverBudget,
-    Refused,
     Unavailable,
     compile_apart,
     is_harmless,
@@ -97,7 +97,9 @@ class Engine:
         """
         if not is_harmless(wasm):
             try:
-                code = compile_apart(wasm, options(self.metered), budget, background)
+                named = options(self.metered)
+                library = c_api(named) if self.fast else None
+                code = compile_apart(wasm, named, budget, background, library)
                 return wasmtime.Module.deserialize(self.raw, code)
             except OverBudget as exc:
                 raise over_budget(path, exc) from exc

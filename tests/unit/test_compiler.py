@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,24 @@ def test_a_module_compiled_apart_runs(chosen: Engine) -> None:
     linked = link(chosen, chosen.compile(LARGE, PATH), (), PATH)
     instance = linked.instance(Limits(), monotonic(), 5.0)
     assert instance.function("f")(0, monotonic(), 5.0) == 42
+
+
+def test_without_the_librarys_names_the_package_compiles(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a release of wasmtime has other names, the process imports the package."""
+    chosen, told = choose_engine(True), []
+    if not chosen.fast:
+        pytest.skip("this wasmtime has no fast calls")
+    run = compiler._run
+    monkeypatch.setattr(compiler, "_run", lambda data: (told.append(data), run(data))[1])
+    for name in ("wasmtime_config_{}_set", "wasmtime_config_{}_sett"):
+        monkeypatch.setattr("plugin_host.wasm.bindings.OPTION", name)
+        link(chosen, chosen.compile(LARGE, PATH), (), PATH)
+    libraries = [json.loads(data.partition(b"\n")[0])["library"] for data in told]
+    assert Path(libraries[0]).is_file()
+    assert libraries[1:] == [None]
+    assert not caplog.records
 
 
 def test_an_engine_that_counts_fuel_has_its_code_compiled_apart(fast_call: bool) -> None:
@@ -173,7 +192,7 @@ def test_an_answer_that_is_not_whole_is_none(
 
 
 def test_harmless_modules_need_no_process(no_process: None, chosen: Engine) -> None:
-    """Small plugins load without the tenth of a second that a process takes."""
+    """Small plugins load without the time that a process takes."""
     chosen.compile(functions(body(LOCAL_0)), PATH)
 
 
