@@ -12,8 +12,8 @@ import click
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
 from ..folder.scan import Candidate
-from ..host.lineup import NameTaken
 from ..host.loader import load
+from ..host.naming import NameTaken
 from ..host.plugin import Plugin
 from . import options
 from .configuration import find_configuration, quiet

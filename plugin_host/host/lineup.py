@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .. import trust
@@ -17,24 +16,13 @@ from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
 from . import status
 from .loader import load
+from .naming import NameTaken, Waiting, exchange, holder_of
 from .plugin import Plugin
 from .registry import Canary
-from .selection import choose, kept, last_good, name_of
+from .selection import choose, kept, last_good, name_of, why_not
 from .status import Refusal
 
 logger = logging.getLogger("plugin_host")
-
-
-class NameTaken(PluginLoadError):
-    """Another file's plugin has the same name."""
-
-    def __init__(self, path: Path, name: str, other: str) -> None:
-        self.name = name
-        super().__init__(
-            path,
-            f"its name {name!r} is that of the plugin from {other}",
-            "rename one of them in its manifest, or remove one of the files",
-        )
 
 
 class Lineup:
@@ -66,6 +54,8 @@ class Lineup:
         #: Why a stem's newest files do not serve.
         self.refused: dict[str, Refusal] = {}
         self._afresh: set[str] = set()  # stems to load again although nothing changed
+        #: By stem, the digests of files that do not serve, and of what serves instead.
+        self._overruled: dict[str, tuple[str, str] | None] = {}
         self._proven: list[tuple[Candidate, Plugin]] = []
 
     def load_again(self, stem: str) -> None:
@@ -86,14 +76,31 @@ class Lineup:
                 return
             chosen = choose(candidate, name, self.control, self._depot)
             loaded = self._load(chosen, background)
+            self._note_overruled(candidate, chosen, name)
             if loaded and chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
                 self._proven.append((candidate, loaded))
+        except Waiting as exc:
+            self._exchange(exc)
         except PluginLoadError as exc:
             self.names.setdefault(stem, stem.lower())
             self.refuse(stem, exc, candidate.digest)
-            if stem not in self.serving and not isinstance(exc, NameTaken):
+            if stem not in self.serving:
                 self._fall_back(candidate)
+
+    def _note_overruled(self, candidate: Candidate, chosen: Candidate, name: str) -> None:
+        """Log once why a stem's files do not serve although nothing is wrong with them."""
+        stem = candidate.stem
+        overruled = None if chosen is candidate else (candidate.digest, chosen.digest)
+        if overruled is not None and overruled != self._overruled.get(stem):
+            logger.warning(
+                "plugin %s: %s does not serve: %s; %.12s serves instead",
+                name,
+                candidate.module_path.name,
+                why_not(candidate, name, self.control),
+                chosen.digest,
+            )
+        self._overruled[stem] = overruled
 
     def proven(self) -> list[tuple[Candidate, Plugin]]:
         """Return what came as a file and has just been proven good, once."""
@@ -174,6 +181,12 @@ class Lineup:
                 return None
         began = time.monotonic()
         plugin = self._make(chosen, background)
+        self._install(chosen, plugin, began)
+        return plugin
+
+    def _install(self, chosen: Candidate, plugin: Plugin, began: float) -> None:
+        """Let a loaded version serve, all or a share."""
+        stem, old = chosen.stem, self.serving.get(chosen.stem)
         self.canaries.pop(stem, None)
         if not self._begin_rollout(chosen, plugin):
             self.serving[stem] = plugin
@@ -186,7 +199,16 @@ class Lineup:
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
-        return plugin
+
+    def _exchange(self, taken: Waiting) -> None:
+        """Refuse what has another's name, unless that one's new files give it away."""
+        began = time.monotonic()
+        moves = exchange(taken, self.serving, self.refused)
+        if not moves:
+            self.refuse(taken.candidate.stem, taken, taken.candidate.digest)
+        for move in moves:
+            self._install(move.candidate, move.plugin, began)
+            self._proven.append((move.candidate, move.plugin))
 
     def _make(self, chosen: Candidate, background: bool) -> Plugin:
         try:
@@ -198,9 +220,9 @@ class Lineup:
             logger.exception("%s: cannot be loaded", chosen.module_path.name)
             reason = f"cannot be loaded: {type(exc).__name__}: {exc}"
             raise PluginLoadError(chosen.module_path, reason) from exc
-        for stem, other in self.serving.items():
-            if stem != chosen.stem and other.name == plugin.name:
-                raise NameTaken(plugin.path, plugin.name, other.path.name)
+        holder = holder_of(plugin.name, self.serving)
+        if holder is not None and holder != chosen.stem:
+            raise Waiting(chosen, plugin, self.serving[holder])
         return plugin
 
     def _begin_rollout(self, chosen: Candidate, plugin: Plugin) -> bool:
@@ -213,6 +235,8 @@ class Lineup:
         if rollout is None or depot is None or plugin.name in self.control.pins:
             return False
         old = self.serving.get(stem)
+        if old is not None and old.name != plugin.name:
+            return False  # that is another plugin
         if old is not None and old.digest != plugin.digest:
             state = RolloutState(plugin.digest, old.digest, time.time())
             try:

@@ -8,15 +8,12 @@ the control file in one step, and returns a `Decision`, which also says when a w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
 
-from ..config import did_you_mean
-from ..errors import PluginHostError, PluginLoadError
-from ..folder.scanner import FolderScanner
-from ..folder.wholefile import PluginFolder
+from ..errors import PluginLoadError
 from ..machine import control as decide
 from ..machine.control import Control, Quarantine
 from ..machine.decision import Decision
@@ -24,12 +21,8 @@ from ..machine.depot import Depot
 from ..machine.versions import StoredVersion, resolve
 from ..wasm.runtime import rest
 from .host import Host
+from .known import OperationError, check_known, files_of, names_of
 from .loader import load
-from .selection import name_of
-
-
-class OperationError(PluginHostError):
-    """What an operator asked for cannot be done; names the plugin and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ def reload(host: Host, by: str, name: str | None = None) -> Decision:
     :raises PluginHostError: no plugin has that name, or the data directory cannot be used; the
         same holds for the functions below.
     """
-    names = _names(host)
+    names = names_of(host)
     each = decide.EVERY if name is None else name
     text = f"{'every plugin' if name is None else name} is loaded again"
     return _change(host, name, text, by, lambda c: decide.request_reload(c, each, names))
@@ -76,13 +69,13 @@ def reload(host: Host, by: str, name: str | None = None) -> Decision:
 
 def disable(host: Host, name: str, by: str) -> Decision:
     """Let a plugin serve nowhere, until it is enabled."""
-    names = _names(host)
+    names = names_of(host)
     return _change(host, name, f"{name} is disabled", by, lambda c: decide.disable(c, name, names))
 
 
 def enable(host: Host, name: str, by: str) -> Decision:
     """Let a disabled plugin serve again."""
-    names = _names(host)
+    names = names_of(host)
     return _change(host, name, f"{name} is enabled", by, lambda c: decide.enable(c, name, names))
 
 
@@ -101,7 +94,7 @@ def pin(host: Host, name: str, prefix: str, by: str) -> Decision:
 
 def unpin(host: Host, name: str, by: str) -> Decision:
     """Let the plugin's file decide again."""
-    names = _names(host)
+    names = names_of(host)
     return _change(host, name, f"{name} is not pinned", by, lambda c: decide.unpin(c, name, names))
 
 
@@ -161,7 +154,7 @@ def rollback(host: Host, name: str, by: str, to: str | None = None) -> Decision:
         for digest, entry in entries.items():
             if digest in control.quarantined:
                 control = decide.release(control, digest)
-            entry = msgspec.structs.replace(entry, replaced_by=target)
+            entry = msgspec.structs.replace(entry, replaced_by=target, at=now)
             control = decide.quarantine(control, digest, entry)
         return control
 
@@ -179,7 +172,7 @@ def history(host: Host, name: str, serving: Collection[str] | None = None) -> li
     depot = the_depot(host)
     kept, control = depot.versions.history(name), depot.control.read()
     if not kept:
-        _check_known(name, _names(host))
+        check_known(name, names_of(host))
     if serving is None:
         states = [worker.status for worker in depot.workers()] or [host.status()]
         serving = {
@@ -219,34 +212,6 @@ def _change(
     return Decision(text, name, after, after != before, expected)
 
 
-def _files(host: Host) -> dict[str, str]:
-    """Return the digests of the files in the folder, by their plugins' names."""
-    settings = host.settings
-    files, limit = PluginFolder.of(settings), settings.max_module_size
-    scan = FolderScanner(settings.dir, max_module_size=limit, files=files).scan(initial=True)
-    found: dict[str, str] = {}
-    for candidate in scan.candidates:
-        try:
-            name = name_of(candidate, settings)
-        except PluginLoadError:
-            name = candidate.stem.lower()
-        found.setdefault(name, candidate.digest)
-    return found
-
-
-def _names(host: Host) -> set[str]:
-    """Return the names of all plugins that there are, whether they load or not."""
-    here = {plugin["name"] for plugin in host.status()["plugins"]}
-    return here | _files(host).keys()
-
-
-def _check_known(name: str, names: Iterable[str]) -> None:
-    known = sorted(names)
-    if name not in known:
-        hint = did_you_mean(name, known) or "known: " + (", ".join(known) or "none")
-        raise OperationError(f"there is no plugin {name!a}; {hint}")
-
-
 def _check_unpinned(control: Control, name: str) -> None:
     pinned = control.pins.get(name)
     if pinned is not None:
@@ -270,8 +235,8 @@ def _current(host: Host, depot: Depot, name: str, control: Control) -> tuple[set
 
     :raises OperationError: the plugin has no file.
     """
-    files = _files(host)
-    _check_known(name, files)
+    files = files_of(host)
+    check_known(name, files)
     here = {p["state"]: p["digest"] for p in host.status()["plugins"] if p["name"] == name}
     if "canary" in here and "serving" in here:
         return {here["canary"]}, here["serving"]

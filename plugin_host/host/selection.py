@@ -8,7 +8,7 @@ from .. import trust
 from ..config import Settings
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
-from ..machine.control import Control
+from ..machine.control import Control, Quarantine
 from ..machine.depot import Depot
 from ..machine.versions import StoredVersion
 from .loader import plugin_name
@@ -30,16 +30,33 @@ def choose(candidate: Candidate, name: str, control: Control, depot: Depot | Non
 
     :raises PluginLoadError: what was decided cannot be followed.
     """
-    pin = control.pins.get(name)
-    if pin is not None and pin != candidate.digest:
-        return kept(candidate, name, pin, depot, f"is pinned to {pin:.12}")
-    bad = control.quarantined.get(candidate.digest)
-    if bad is None:
+    why = why_not(candidate, name, control)
+    if why is None:
         return candidate
-    why = f"{candidate.digest:.12} is quarantined ({bad.reason})"
-    if bad.replaced_by is None:
+    wanted = control.pins.get(name)
+    if wanted is None:
+        bad = control.quarantined[candidate.digest]
+        wanted = _since(bad, name, control, depot) or bad.replaced_by
+    if wanted is None:
         raise PluginLoadError(candidate.module_path, why, "deploy a different file")
-    return kept(candidate, name, bad.replaced_by, depot, why)
+    return kept(candidate, name, wanted, depot, why)
+
+
+def why_not(candidate: Candidate, name: str, control: Control) -> str | None:
+    """Say what was decided against these files; None: nothing."""
+    pin, bad = control.pins.get(name), control.quarantined.get(candidate.digest)
+    if pin is not None and pin != candidate.digest:
+        return f"is pinned to {pin:.12}"
+    return f"{candidate.digest:.12} is quarantined ({bad.reason})" if bad else None
+
+
+def _since(bad: Quarantine, name: str, control: Control, depot: Depot | None) -> str | None:
+    """Return the latest version that came after a quarantine, and was good.
+
+    Whoever puts the bad file back by mistake must not undo what was deployed since.
+    """
+    later = [v for v in (depot.versions.history(name) if depot else ()) if v.stored_at > bad.at]
+    return next((v.digest for v in later if v.digest not in control.quarantined), None)
 
 
 def kept(candidate: Candidate, name: str, digest: str, depot: Depot | None, why: str) -> Candidate:

@@ -22,7 +22,7 @@ from plugin_host import (
     PluginFileError,
     PluginLoadError,
 )
-from plugin_host.host.lineup import NameTaken
+from plugin_host.host.naming import NameTaken
 
 HOOK = {"on_response": guests.UNCHANGED}
 GOOD = guests.module(HOOK)

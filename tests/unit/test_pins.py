@@ -15,7 +15,7 @@ from plugin_host.config import Settings
 from plugin_host.folder.scan import Candidate
 from plugin_host.host import operations
 from plugin_host.host.host import Host
-from plugin_host.host.operations import OperationError
+from plugin_host.host.known import OperationError
 from plugin_host.trust import admit
 
 GOOD = guests.module({"on_response": guests.UNCHANGED})
