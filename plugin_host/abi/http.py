@@ -51,7 +51,8 @@ def groups(services: Services) -> Iterator[Group]:
             services.log(instance, logging.WARNING, f"{what} is not allowed by PLUGIN_HOST_HTTP")
             return DENIED
         seconds = time_left(instance) * SHARE
-        response = fetch(request, services.outbound.reaches, seconds, services.max_body)
+        reaches, most = services.outbound.reaches, services.max_body
+        response = fetch(request, reaches, seconds, most, services.plugin)
         if response.error:
             services.log(instance, logging.WARNING, f"{what} failed: {response.reason}")
             return response.error

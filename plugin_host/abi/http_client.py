@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from time import monotonic
@@ -17,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import osthread
 from ..config.outbound import DEFAULT_PORTS
-from ..sockets import CHUNK, Connection, Tls, connect, time_left
+from ..sockets import Connection, Tls, connect, time_left
 
 try:
     import h11
@@ -27,11 +28,12 @@ except ImportError:  # the extra "http" is not installed: `available` says so
 #: What a guest is told when there is no response.
 DENIED, UNREACHABLE, TIMED_OUT, TOO_LARGE = -1, -2, -3, -4
 
-#: Names that are being looked up at once, in this process: a look-up cannot be given up.
+#: Names that are being looked up at once for one plugin: a look-up cannot be given up.
 MAX_LOOKUPS: Final = 16
-#: Bytes of a response's head.
-MAX_HEAD: Final = 65_536
-_lookups: list[None] = []
+#: Bytes of a response's head, and of what is taken at once: nothing ends the reading of a head.
+MAX_HEAD: Final = 16_384
+#: By plugin, so that one whose names' server never answers takes nothing from the others.
+_lookups: defaultdict[str, list[None]] = defaultdict(list)
 
 
 class Request(NamedTuple):
@@ -70,17 +72,22 @@ def available() -> bool:
 
 
 def fetch(
-    request: Request, reaches: Callable[[str], bool], seconds: float, max_body: int
+    request: Request,
+    reaches: Callable[[str], bool],
+    seconds: float,
+    max_body: int,
+    plugin: str = "",
 ) -> Response:
     """Send a request, and wait for the whole response; redirects are not followed.
 
     :param reaches: whether an address may be connected to.
     :param seconds: how long all of it may take.
     :param max_body: the most bytes that a response may have.
+    :param plugin: whose request it is.
     """
     deadline = monotonic() + seconds
     try:
-        with closing(_connect(request, reaches, deadline)) as connection:
+        with closing(_connect(request, reaches, deadline, plugin)) as connection:
             return _exchange(connection, request, max_body)
     except _Failed as exc:
         return Response(exc.error, exc.reason)
@@ -92,9 +99,11 @@ def fetch(
         return Response(UNREACHABLE, exc.strerror or str(exc))
 
 
-def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) -> Connection:
+def _connect(
+    request: Request, reaches: Callable[[str], bool], deadline: float, plugin: str
+) -> Connection:
     """Connect to the first address of the host that may be and can be connected to."""
-    found = _resolve(request.host, request.port, deadline)
+    found = _resolve(request.host, request.port, deadline, _lookups[plugin])
     allowed = [item for item in found if reaches(item[4][0])]
     if not allowed:
         addresses = ", ".join(str(item[4][0]) for item in found)
@@ -103,9 +112,9 @@ def _connect(request: Request, reaches: Callable[[str], bool], deadline: float) 
     return connect(allowed, deadline, tls)
 
 
-def _resolve(host: str, port: int, deadline: float) -> list[Any]:
+def _resolve(host: str, port: int, deadline: float, lookups: list[None]) -> list[Any]:
     """Look a name up, in a thread of its own: nothing else can end a look-up in time."""
-    if len(_lookups) >= MAX_LOOKUPS:
+    if len(lookups) >= MAX_LOOKUPS:
         raise _Failed(UNREACHABLE, "too many names are being looked up")
     found: list[Any] = []
     done = osthread.allocate_lock()
@@ -118,10 +127,10 @@ def _resolve(host: str, port: int, deadline: float) -> list[Any]:
         except (OSError, UnicodeError):
             pass  # not found
         finally:
-            _lookups.pop()
+            lookups.pop()
             done.release()
 
-    _lookups.append(None)
+    lookups.append(None)
     osthread.start(look_up, "plugin-host-lookup")
     if not done.acquire(True, time_left(deadline)):
         raise TimeoutError
@@ -144,8 +153,9 @@ def _exchange(connection: Connection, request: Request, max_body: int) -> Respon
     answer, parts, size = None, [], 0
     while True:
         event = protocol.next_event()
+        time_left(connection.deadline)  # what has come at once may be thousands of events
         if event is h11.NEED_DATA:
-            protocol.receive_data(connection.recv(CHUNK))
+            protocol.receive_data(connection.recv(MAX_HEAD if answer else 4096))
         elif isinstance(event, h11.Response):
             answer = event
         elif isinstance(event, h11.Data):

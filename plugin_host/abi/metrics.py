@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, Final
@@ -63,7 +64,7 @@ class Metrics:
             if histogram is None:
                 histogram = self._histograms[name] = Histogram()
             histogram.counts[bisect_left(BUCKETS, value)] += 1
-            histogram.sum += value
+            histogram.sum = _finite(histogram.sum + value)
         return True
 
     def _admits(self, name: str, own: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -95,8 +96,13 @@ def total(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for name, one in part["histograms"].items():
             so_far = histograms.setdefault(name, {"counts": [0] * len(one["counts"]), "sum": 0.0})
             so_far["counts"] = [a + b for a, b in zip(so_far["counts"], one["counts"], strict=True)]
-            so_far["sum"] += one["sum"]
+            so_far["sum"] = _finite(so_far["sum"] + one["sum"])
     return {"counters": counters, "histograms": histograms}
+
+
+def _finite(total: float) -> float:
+    """Return the nearest number that JSON has."""
+    return max(-sys.float_info.max, min(sys.float_info.max, total))
 
 
 def by_plugin(statuses: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,16 @@ _rule = re.compile(
 ).fullmatch
 # The address of version 4 is in the last 32 bits: NAT64, and a form that is no longer in use.
 _HOLD_V4 = ip_network("64:ff9b::/96"), ip_network("::/96")
+# Not public either, whatever this release of Python thinks: NAT64 of a network's own, translated
+# addresses, site-local ones, documentation, segment routing, and the relays of 6to4.
+_ODD = (
+    ip_network("64:ff9b:1::/48"),
+    ip_network("::ffff:0:0:0/96"),
+    ip_network("fec0::/10"),
+    ip_network("3fff::/20"),
+    ip_network("5f00::/16"),
+    ip_network("192.88.99.0/24"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,8 @@ class Outbound:
         """Whether an address, as `socket.getaddrinfo` gives it, may be connected to."""
         written = ip_address(address.partition("%")[0])
         plain = _plain(written)
-        if plain.is_global and not plain.is_multicast:
+        odd = plain.is_multicast or any(plain in network for network in _ODD)
+        if plain.is_global and not odd:
             return True
         return any(plain in network or written in network for network in self.private)
 

@@ -19,7 +19,7 @@ from guests import ADD_HEADER, SET_BODY, SET_HEADER, SET_METHOD, SET_PATH, MakeA
 
 from plugin_host import ConfigError
 from plugin_host.abi import http, http_client
-from plugin_host.abi.http_client import DENIED, TIMED_OUT, TOO_LARGE, UNREACHABLE
+from plugin_host.abi.http_client import DENIED, TIMED_OUT, TOO_LARGE, UNREACHABLE, Request
 from plugin_host.abi.services import Services
 from plugin_host.config import Settings
 from plugin_host.config.outbound import Outbound
@@ -111,7 +111,8 @@ def test_a_network_that_is_none_is_refused() -> None:
     ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1",
      "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1",
-     "2001:0:7f00:1::", "2001:db8::1", "192.0.2.1"],
+     "2001:0:7f00:1::", "2001:db8::1", "192.0.2.1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1",
+     "fec0::1", "3fff::1", "5f00::1", "192.88.99.1"],
 )  # fmt: skip
 def test_private_addresses_are_out_of_reach(address: str) -> None:
     """However an address is written, what is not public is not connected to."""
@@ -293,10 +294,12 @@ def guest(size: int) -> str:
 def instance(fast_call: bool) -> Callable[..., tuple[Instance, list[str]]]:
     """Make an instance that sends one request, with what it logs."""
 
-    def made(request: bytes, allowed: Outbound, max_body: int) -> tuple[Instance, list[str]]:
+    def made(
+        request: bytes, allowed: Outbound, max_body: int, plugin: str = "guest"
+    ) -> tuple[Instance, list[str]]:
         log: list[str] = []
         speak: Any = lambda _, level, line: log.append(line)  # noqa: E731
-        (group,) = http.groups(Services("guest", speak, allowed, max_body))
+        (group,) = http.groups(Services(plugin, speak, allowed, max_body))
         chosen = choose_engine(fast_call)
         module = chosen.compile(wat_to_wasm(guest(len(request)).encode(), PATH), PATH)
         linked = link(chosen, module, group.functions, PATH)
@@ -312,9 +315,13 @@ def ask(instance: Callable[..., tuple[Instance, list[str]]]) -> Ask:
     """Send a request from a guest."""
 
     def asked(
-        request: bytes, allowed: Outbound, timeout: float = 30.0, max_body: int = 65_536
+        request: bytes,
+        allowed: Outbound,
+        timeout: float = 30.0,
+        max_body: int = 65_536,
+        plugin: str = "guest",
     ) -> Came:
-        live, log = instance(request, allowed, max_body)
+        live, log = instance(request, allowed, max_body, plugin)
         result = live.function("ask")(0, monotonic(), timeout)
         return Came(result & 0xFFFF_FFFF, live, log)
 
@@ -428,6 +435,34 @@ def test_a_slow_server_is_given_up_before_the_deadline(
     assert came.log[0].endswith(" ms")
 
 
+class Late:
+    """A connection on which a whole response comes at once, when the time is over."""
+
+    deadline = 0.0
+
+    def sendall(self, data: bytes) -> None:
+        pass
+
+    def recv(self, size: int) -> bytes:
+        chunks = b"1\r\na\r\n" * 100 + b"0\r\n\r\n"
+        return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+
+
+def test_what_has_come_at_once_is_not_read_beyond_the_deadline() -> None:
+    """A response of thousands of chunks costs no more time than there is."""
+    late: Any = Late()
+    with pytest.raises(TimeoutError):
+        http_client._exchange(late, Request("GET", "http", "a.example", 80, "/", [], b""), 1000)
+
+
+@pytest.mark.parametrize(
+    "more", [b"a:\r\n" * 8000, b"a: b\r\n" + b" c\r\n" * 8000], ids=["fields", "lines"]
+)
+def test_a_large_head_is_an_error(ask: Ask, serve: Serve, more: bytes) -> None:
+    """Nothing ends the reading of a head, so it has at most 16 KiB."""
+    assert ask(*local(serve(b"HTTP/1.1 200 OK\r\n" + more + b"\r\n"))).result == UNREACHABLE
+
+
 def test_a_server_that_does_not_read_is_given_up(ask: Ask, serve: Serve) -> None:
     """Sending ends with the deadline, too."""
     body = edit(SET_BODY, b"", bytes(4 << 20))
@@ -498,7 +533,7 @@ def test_an_unknown_name_is_an_error(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
 def test_look_ups_that_hang_are_given_up_and_bounded(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resolver that hangs costs a request its time, and a bounded number of threads."""
+    """A resolver that hangs costs a request its time, and a plugin a bounded number of threads."""
     over, number = threading.Event(), []
 
     def hanging(*_: object, **__: object) -> list[Any]:
@@ -512,9 +547,10 @@ def test_look_ups_that_hang_are_given_up_and_bounded(
     try:
         came = [ask(request, allowed, timeout=0.3).result for _ in range(2)]
         came.append(ask(request, allowed).result)
+        came.append(ask(request, allowed, timeout=0.3, plugin="neighbour").result)
     finally:
         over.set()
-    assert (came, len(number)) == ([TIMED_OUT, TIMED_OUT, UNREACHABLE], 2)
+    assert (came, len(number)) == ([TIMED_OUT, TIMED_OUT, UNREACHABLE, TIMED_OUT], 3)
 
 
 def test_nobody_there_is_an_error(ask: Ask) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +104,18 @@ def test_a_name_that_is_none_traps(plugins: PluginHost, name: bytes) -> None:
     """Names are identifiers, so that no exporter has to escape them."""
     with pytest.raises(GuestTrap, match="allowed: 1 to 64"):
         plugins.call("named", name)
+
+
+def test_sums_stay_numbers() -> None:
+    """However large what is observed: a sum that JSON does not have would spoil the status."""
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.observe("up", sys.float_info.max)
+        metrics.observe("down", -sys.float_info.max)
+        metrics.add("count", 2**63 - 1)
+    sums = {name: one["sum"] for name, one in total([metrics.status()] * 2)["histograms"].items()}
+    assert sums == {"up": sys.float_info.max, "down": -sys.float_info.max}
+    assert json.loads(json.dumps(metrics.status(), allow_nan=False)) == metrics.status()
 
 
 def test_a_name_is_of_one_kind(plugins: PluginHost) -> None:
