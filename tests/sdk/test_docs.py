@@ -51,7 +51,17 @@ def test_every_export() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["request.ts", "response.ts", "message.ts", "view.ts", "json.ts", "state.ts"]
+    "file",
+    [
+        "request.ts",
+        "response.ts",
+        "message.ts",
+        "record.ts",
+        "http.ts",
+        "view.ts",
+        "json.ts",
+        "state.ts",
+    ],
 )
 def test_every_member(file: str) -> None:
     """Every public member of the SDK's classes is explained."""
@@ -61,7 +71,7 @@ def test_every_member(file: str) -> None:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("index", range(7))
 def test_assemblyscript(
     build: Any, tmp_path: Path, folder: Path, make_app: Any, index: int
 ) -> None:
@@ -69,7 +79,7 @@ def test_assemblyscript(
     source = tmp_path / "index.ts"
     source.write_text(blocks("ts")[index])
     (folder / "example.wasm").write_bytes(build.compile_source(source))
-    assert len(blocks("ts")) == 6
+    assert len(blocks("ts")) == 7
     loads(make_app)
 
 

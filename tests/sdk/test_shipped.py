@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plugin_host.folder.scan import Candidate
 from plugin_host.manifest import parse_manifest
 
 from .conftest import PLUGINS, Site, state
@@ -60,3 +61,14 @@ def test_hello(site: Site) -> None:
     """`hello.wat` adds its header to every response."""
     client, _ = site("hello", "hello.wat")
     assert client.get("/nowhere").headers["x-hello"] == "from wasm"
+
+
+def test_the_readme_names_the_right_version() -> None:
+    """The digest in the README's line of the log is that of what the reader has copied there."""
+    text = (PLUGINS.parent / "README.md").read_text()
+    (printed,) = re.findall(r"version 1\.0\.0 \((\w{12})\) keeps serving", text)
+    manifest = (PLUGINS / "bulk_discount.toml").read_bytes()
+    paths = [Path("bulk_discount.wasm"), Path("bulk_discount.toml")]
+    changed = manifest.replace(b"percent = 10\n", b"percent = 25\n")
+    contents = [(PLUGINS / "variants" / "three_for_two.wasm").read_bytes(), changed]
+    assert Candidate.of("bulk_discount", paths, contents).digest[:12] == printed

@@ -14,5 +14,6 @@ export { State, StatePage, Admission, FOREVER } from "./state";
 export { StateCode } from "./statecode";
 export { emit, emitBytes, emitJson } from "./events";
 export { App, AskCode } from "./app";
+export { HttpRequest, HttpResponse, HttpCode } from "./http";
 export { count, observe } from "./metrics";
 export { formValue, formText } from "./form";

@@ -69,6 +69,19 @@ export class Writer {
     store<u32>(this.start + offset, value);
   }
 
+  /** Has the other's bytes from now on, and the other this one's. */
+  swap(other: Writer): void {
+    const start = this.start;
+    const end = this.end;
+    const at = this.at;
+    this.start = other.start;
+    this.end = other.end;
+    this.at = other.at;
+    other.start = start;
+    other.end = end;
+    other.at = at;
+  }
+
   /** What a hook returns to hand these bytes to the host. */
   result(): i64 {
     this.take(0); // an empty result has a pointer, too
