@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 from flask import Blueprint, Response, url_for
-from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.exceptions import BadRequest, NotFound, UnprocessableEntity
 
 from . import cart, catalog, holds, inputs, orders, pricing
 from .db import get_db
@@ -54,7 +54,10 @@ def replace_cart() -> Response:
 
 @api.post("/orders")
 def place_order() -> Response:
-    """Order the items of the body or, if it names none, the cart, which is then empty."""
+    """Order the items of the body or, if it names none, the cart, which is then empty.
+
+    A request that is sent again with the same header Idempotency-Key gets the same order.
+    """
     db, wanted = get_db(), inputs.json_body(inputs.OrderIn)
     lines = cart.lines(db) if wanted.items is None else _lines(db, wanted.items)
     wish = orders.Wish(
@@ -63,8 +66,9 @@ def place_order() -> Response:
         note=wanted.note,
         agreed=wanted.expected_total,
         holder=holds.visitor() if wanted.items is None else None,
+        once=inputs.idempotency_key(),
     )
-    placed = orders.place(db, wish)
+    placed = _place(db, wish)
     if wanted.items is None:
         cart.clear()
     return _created(placed)
@@ -84,11 +88,18 @@ def flash_sale() -> Response:
 
 @api.post("/flash/<sku>/buy")
 def flash_buy(sku: str) -> Response:
-    """Order one piece of an article of the flash sale; the request needs no body."""
+    """Order one piece of an article of the flash sale; the request needs no body.
+
+    Sent again with the same header Idempotency-Key it gets the same order.
+    """
     db = get_db()
-    line = catalog.flash_line(db, sku)
-    wish = orders.Wish(lines=[line], user=inputs.current_user(), flash=True)
-    return _created(orders.place(db, wish))
+    wish = orders.Wish(
+        lines=[catalog.flash_line(db, sku)],
+        user=inputs.current_user(),
+        flash=True,
+        once=inputs.idempotency_key(),
+    )
+    return _created(_place(db, wish))
 
 
 @api.get("/plugins")
@@ -106,6 +117,25 @@ def _lines(db: sqlite3.Connection, items: Iterable[inputs.Item]) -> list[Line]:
         return [catalog.line(db, sku, pieces) for sku, pieces in cart.totals(items).items()]
     except NotFound as exc:
         raise BadRequest(f"The body is not right: {exc.description}") from exc
+
+
+def _place(db: sqlite3.Connection, wish: orders.Wish) -> orders.Order:
+    """Place an order.
+
+    :raises UnprocessableEntity: its Idempotency-Key is that of an order of something else.
+    """
+    order = orders.place(db, wish)
+    # No lines: the cart, which the first request has emptied.
+    if wish.lines and (wish.flash, _pieces(wish.lines)) != (order.flash, _pieces(order.items)):
+        raise UnprocessableEntity(
+            "This Idempotency-Key has already been used, for another order. Nothing was ordered;"
+            " please use a new key for each order."
+        )
+    return order
+
+
+def _pieces(lines: Iterable[Line]) -> dict[str, int]:
+    return {line.sku: line.quantity for line in lines}
 
 
 def _created(order: orders.Order) -> Response:

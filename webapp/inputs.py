@@ -99,6 +99,23 @@ def once(text: str | None) -> str | None:
     raise BadRequest("The form is damaged. Please open the page again.")
 
 
+def idempotency_key() -> str | None:
+    """Read the header Idempotency-Key, with or without quotes: a retried request sends it again.
+
+    :raises BadRequest: it is there, but is not long enough to be nobody else's, or too long.
+    """
+    sent = request.headers.get("Idempotency-Key")
+    if sent is None:
+        return None
+    key = sent.removeprefix('"').removesuffix('"')
+    if _ONCE.fullmatch(key):
+        return key
+    raise BadRequest(
+        "The header Idempotency-Key must have 16 to 64 letters (a to z), digits, dashes or"
+        " underscores, such as a UUID."
+    )
+
+
 def note(text: str) -> str:
     """Read the note to an order.
 

@@ -47,7 +47,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     :param agreed: the total in cents that the customer saw; None agrees to any.
     :param holder: for whom pieces are held already; None if for nobody.
-    :param once: a random value of the form; an order with the same one is placed only once.
+    :param once: a random value of the form or program; an order with the same one is placed once.
     """
 
     lines: list[Line]
@@ -62,15 +62,17 @@ class Wish(msgspec.Struct, frozen=True):
 def place(db: sqlite3.Connection, wish: Wish) -> Order:
     """Price, admit and store an order, and take its pieces from the stock.
 
+    :returns: the order; the earlier one if there is one with the same `once`, whatever it is of.
     :raises BadRequest: there is nothing in it.
     :raises PriceChanged: its price is not the agreed one.
     :raises OrderRefused: a plugin refuses it.
     :raises OutOfStock: there are too few pieces of an article.
     """
-    if not wish.lines:
-        raise BadRequest("There is nothing in this order; put something into the cart first.")
+    # Looked for first: an order that was placed has emptied the cart.
     if (placed := _placed(db, wish.once)) is not None:
         return placed
+    if not wish.lines:
+        raise BadRequest("There is nothing in this order; put something into the cart first.")
     # The plugins are asked before the write lock is taken: a slow guest delays nobody else's order.
     priced = pricing.quote(wish.lines, wish.user, wish.flash)
     _agree(wish, priced)

@@ -86,6 +86,78 @@ def test_order_keeps_the_cart(client: FlaskClient) -> None:
     assert cart["items"] == [MUG]
 
 
+KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
+
+
+def stock(client: FlaskClient, sku: str = "mug-stone") -> int:
+    found: Any = client.get(f"/api/products/{sku}").json
+    return int(found["stock"])
+
+
+def test_retried_order(client: FlaskClient) -> None:
+    """A request that is sent again with its Idempotency-Key is answered alike, and orders once."""
+    quoted = {"Idempotency-Key": '"{Idempotency-Key}"'.format(**KEY)}
+    first, *again = (
+        client.post("/api/orders", json=TWO_MUGS, headers=headers) for headers in (KEY, KEY, quoted)
+    )
+    assert first.status_code == 201
+    for response in again:
+        assert (response.status_code, response.location) == (201, first.location)
+        assert response.json == first.json
+    assert stock(client) == 118
+    client.post("/api/orders", json=TWO_MUGS, headers={"Idempotency-Key": "another-key-0000"})
+    assert stock(client) == 116
+
+
+def test_retried_order_of_the_cart(client: FlaskClient) -> None:
+    """It does not matter whether the client has heard that its cart is empty now."""
+    client.put("/api/cart", json=TWO_MUGS)
+    with client.session_transaction() as session:
+        cart = session["cart"]
+    first = client.post("/api/orders", json={}, headers=KEY)
+    heard = client.post("/api/orders", json={}, headers=KEY)
+    with client.session_transaction() as session:
+        session["cart"] = cart
+    lost = client.post("/api/orders", json={}, headers=KEY)
+    assert first.json == heard.json == lost.json
+    assert client.get("/api/cart").json["items"] == []  # type: ignore[index]
+    assert stock(client) == 118
+
+
+def test_retried_purchase_in_the_sale(client: FlaskClient) -> None:
+    """In the flash sale, too, a request counts once."""
+    first, again = (client.post("/api/flash/kettle-swan/buy", headers=KEY) for _ in range(2))
+    sale: Any = client.get("/api/flash").json
+    assert (first.status_code, first.json) == (201, again.json)
+    assert sale["items"][0]["stock"] == 19
+
+
+def test_key_of_another_order(client: FlaskClient) -> None:
+    """A key that has ordered something else is refused, and the cart stays."""
+    client.post("/api/orders", json=TWO_MUGS, headers=KEY)
+    client.put("/api/cart", json={"items": [{"sku": "mug-stone", "quantity": 1}]})
+    assert client.post("/api/orders", json={}, headers=KEY).status_code == 422
+    refused = client.post("/api/flash/kettle-swan/buy", headers=KEY)
+    problem: Any = refused.json
+    assert (refused.status_code, refused.mimetype) == (422, "application/problem+json")
+    assert "for another order" in problem["detail"]
+    cart: Any = client.get("/api/cart").json
+    assert cart["items"] == [MUG | {"quantity": 1}]
+    assert stock(client) == 118
+
+
+@pytest.mark.parametrize(
+    "key", ["", "short", "x" * 65, "with spaces in it", '"', "ünïcödé-0123456"]
+)
+def test_wrong_key(client: FlaskClient, key: str) -> None:
+    """A key that is no token, or so short that others may use it, is a 400; nothing is ordered."""
+    response = client.post("/api/orders", json=TWO_MUGS, headers={"Idempotency-Key": key})
+    problem: Any = response.json
+    assert response.status_code == 400
+    assert "16 to 64" in problem["detail"]
+    assert stock(client) == 120
+
+
 def test_flash(client: FlaskClient) -> None:
     """A flash sale order takes one piece from the sale's own allotment."""
     before: Any = client.get("/api/flash").json

@@ -75,3 +75,20 @@ def test_hammer_double_click(app: Flask) -> None:
     product: Any = client.get("/api/products/mug-stone").json
     assert len(locations) == 1
     assert product["stock"] == 117
+
+
+def test_hammer_retries(app: Flask) -> None:
+    """A request of a program that is sent many times at once makes one order."""
+    body = {"items": [{"sku": "mug-stone", "quantity": 3}]}
+    locations: set[str | None] = set()
+
+    def send(_number: int) -> int:
+        headers = {"Idempotency-Key": "0123456789abcdef"}
+        response = app.test_client().post("/api/orders", json=body, headers=headers)
+        locations.add(response.location)
+        return response.status_code
+
+    assert together(8, send) == {201: 8}
+    product: Any = app.test_client().get("/api/products/mug-stone").json
+    assert len(locations) == 1
+    assert product["stock"] == 117
