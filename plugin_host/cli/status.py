@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from ..machine.control import Control
 from ..machine.fleet import WorkerState
 from . import options
 from .operating import COLOURS, failing, find_host
-from .output import NONE, Cell, Styled, safe, say, say_json, table, title
+from .output import NONE, Cell, Styled, safe, say, say_json, table, title, warn
 
 _EPILOG = """\b
 Examples:
@@ -22,13 +23,19 @@ Examples:
 \b
 Exit codes:
   0  all workers serve the same, and every plugin loads (also if no worker is running)
-  1  workers differ, a plugin does not load, or the app or its data directory is broken
+  1  workers differ, a plugin does not load, a worker is not heard of, or the app or its data
+     directory is broken
   2  the command line is wrong
 """
 
 _WORKERS = ("PID", "SINCE", "GENERATION")
 _PLUGINS = ("PLUGIN", "VERSION", "DIGEST", "STATE", "WORKERS", "CALLS", "ERRORS", "LAST ERROR")
 _KEY = "name", "version", "digest", "state"
+_PATIENCE = 10.0  # seconds beyond two looks at the folder after which a worker should be heard of
+_SILENT = (
+    "worker {} has not published its state for {:.0f} s, and may serve something else: it hangs,"
+    " compiles, or cannot write to the data directory; its log says which"
+)
 _SHOWN = *_KEY, "calls", "errors", "last_error", "load_error", "breaker", "metrics"
 
 
@@ -40,15 +47,18 @@ def show_status(ctx: click.Context, as_json: bool) -> None:
 
     A worker is seen from its first request on, and for as long as it lives.
     """
-    _, depot = find_host(ctx)
+    host, depot = find_host(ctx)
     with failing():
         workers, control = depot.workers(), depot.control.read()
     differing, failed = _differing(workers), _failed(workers)
+    silent = _silent(workers, _PATIENCE + 2 * host.settings.poll_interval)
     if as_json:
-        say_json(_to_json(workers, control, differing, failed))
+        say_json(_to_json(workers, control, differing, failed, silent))
     else:
         _show(workers, control, differing, failed)
-    if differing or failed:
+        for pid, seconds in silent.items():
+            warn(_SILENT.format(pid, seconds))
+    if differing or failed or silent:
         ctx.exit(1)
 
 
@@ -76,6 +86,12 @@ def _differing(workers: list[WorkerState]) -> list[str]:
     return sorted({str(name) for each in served for name, *_ in each - everywhere})
 
 
+def _silent(workers: list[WorkerState], bound: float) -> dict[int, float]:
+    """Return the workers whose state is older than that many seconds, and how old it is."""
+    ages = {worker.pid: time.time() - worker.published_at for worker in workers}
+    return {pid: age for pid, age in ages.items() if age > bound}
+
+
 def _failed(workers: list[WorkerState]) -> dict[str, str]:
     """Return why plugins' newest files do not serve, by name."""
     return {
@@ -87,11 +103,16 @@ def _failed(workers: list[WorkerState]) -> dict[str, str]:
 
 
 def _to_json(
-    workers: list[WorkerState], control: Control, differing: list[str], failed: dict[str, str]
+    workers: list[WorkerState],
+    control: Control,
+    differing: list[str],
+    failed: dict[str, str],
+    silent: Collection[int],
 ) -> dict[str, Any]:
     return {
-        "ok": not differing and not failed,
+        "ok": not differing and not failed and not silent,
         "differing": differing,
+        "silent": [*silent],
         "metrics": by_plugin(worker.status for worker in workers),
         "workers": [
             {

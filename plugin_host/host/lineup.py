@@ -76,7 +76,7 @@ class Lineup:
                 return
             chosen = choose(candidate, name, self.control, self._depot)
             loaded = self._load(chosen, background)
-            self._note_overruled(candidate, chosen, name)
+            self._note_overruled(candidate, chosen, name, background)
             if loaded and chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
                 self._proven.append((candidate, loaded))
@@ -88,12 +88,15 @@ class Lineup:
             if stem not in self.serving:
                 self._fall_back(candidate)
 
-    def _note_overruled(self, candidate: Candidate, chosen: Candidate, name: str) -> None:
+    def _note_overruled(
+        self, candidate: Candidate, chosen: Candidate, name: str, background: bool
+    ) -> None:
         """Log once why a stem's files do not serve although nothing is wrong with them."""
         stem = candidate.stem
         overruled = None if chosen is candidate else (candidate.digest, chosen.digest)
         if overruled is not None and overruled != self._overruled.get(stem):
-            logger.warning(
+            logger.log(
+                logging.WARNING if background else logging.INFO,  # somebody has just deployed it?
                 "plugin %s: %s does not serve: %s; %.12s serves instead",
                 name,
                 candidate.module_path.name,

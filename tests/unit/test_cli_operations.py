@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -356,6 +357,26 @@ def test_status_says_when_workers_differ(machine: Machine, make_app: MakeApp) ->
     assert (said["ok"], said["differing"]) == (False, ["v"])
     other.close()
     assert machine.json("status")["ok"] is True
+
+
+def test_status_says_of_whom_nothing_is_heard(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose state is old may serve anything: a warning with its age, and exit code 1."""
+    machine.deploy("1")
+    machine.start()
+    assert machine.json("status")["silent"] == []
+    real = time.time
+    monkeypatch.setattr("plugin_host.cli.status.time.time", lambda: real() + 3600)
+    result = machine.run("status")
+    assert re.match(
+        r"Warning: worker \d+ has not published its state for 360\d s, and may serve something",
+        result.stderr,
+    )
+    assert result.exit_code == 1
+    said = json.loads(machine.run("status", "--json").stdout)
+    (worker,) = said["workers"]
+    assert (said["ok"], said["silent"]) == (False, [worker["pid"]])
 
 
 def test_status_says_why_a_plugin_failed(machine: Machine) -> None:
