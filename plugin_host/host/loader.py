@@ -33,7 +33,7 @@ from ..hookspec import HOOK_NAME
 from ..manifest import Manifest, effective_limits, parse_manifest
 from ..modules.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..modules.caps import refusal
-from ..modules.debuginfo import without_large_debuginfo
+from ..modules.debuginfo import harmless_debuginfo
 from ..wasm.engine import wat_to_wasm
 from .breaker import Breaker
 from .granting import shown
@@ -90,7 +90,7 @@ def load(
     given = services(manifest.name, settings)
     functions = select(path, info.imports, manifest.capabilities, granted, given)
     limits = effective_limits(manifest, settings)
-    code = without_large_debuginfo(wasm)
+    code = harmless_debuginfo(wasm)
     make = Maker(path, code, info, hooks, manifest, limits, functions, settings, cache, background)
     try:
         trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
