@@ -133,6 +133,14 @@ class Breaker:
         logger.info("%s: one call is tried; %d were refused", self._who, refused)
         return True
 
+    def refuses(self) -> bool:
+        """Return whether a call would not be admitted now; count it if so."""
+        with self._lock:
+            waits = self._state == OPEN and self._clock() < self._until
+            refused = waits or self._state == HALF_OPEN
+            self._refused += refused
+            return refused
+
     def proved(self) -> None:
         """Close: the call that was let through did not fail."""
         with self._lock:

@@ -11,6 +11,7 @@ from typing import Any, TypeGuard, TypeVar
 from .. import osthread
 from ..abi.guest import Guest, is_spent
 from ..abi.native import EditsDecoder, ResponseEncoder
+from ..abi.request_records import Encode
 from ..abi.services import Services
 from ..abi.stage import LIVE
 from ..abi.state_prefetch import request_encoder
@@ -220,6 +221,17 @@ class Fresh(Plugin):
 class Guarded(Plugin):
     """A plugin whose breaker is not closed."""
 
+    @property
+    def encode_request(self) -> Encode:  # type: ignore[override]  # goes before the instance's own
+        """What encodes a request, and reads keys for it; not for a call that would be refused.
+
+        :raises CircuitOpen: it would.
+        """
+        if self.breaker.refuses():
+            raise self._refusal(ON_REQUEST)
+        encode: Encode = self.__dict__["encode_request"]
+        return encode
+
     def call(
         self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
     ) -> T | None:
@@ -231,8 +243,7 @@ class Guarded(Plugin):
         if breaker.is_closed:  # meanwhile
             return Plugin.call(self, hook, data, timeout, decode)
         if not breaker.admits():
-            self.on_fault()
-            raise CircuitOpen(breaker.seconds_left()).named(self.name, hook)
+            raise self._refusal(hook)
         try:
             value = Plugin.call(self, hook, data, timeout, decode)
         except GuestError:
@@ -246,6 +257,10 @@ class Guarded(Plugin):
             raise
         self._close()
         return value
+
+    def _refusal(self, hook: str) -> HookError:
+        self.on_fault()
+        return CircuitOpen(self.breaker.seconds_left()).named(self.name, hook)
 
     def _close(self) -> None:
         self.__class__ = Plugin  # type: ignore[assignment]

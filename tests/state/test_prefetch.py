@@ -23,7 +23,7 @@ from plugin_host.config import Settings
 from plugin_host.errors import StateUnavailable
 from plugin_host.manifest import Manifest, parse_manifest
 from plugin_host.manifest.prefetch import Part
-from plugin_host.state import Quota, Store
+from plugin_host.state import Namespace, Quota, Store
 from tests.state.world import World, soon
 
 PATH = Path("guest.toml")
@@ -259,6 +259,36 @@ def test_a_site_reads_beforehand(folder: Path, make_app: MakeApp) -> None:
         shown.append(items_of(field_of(client.get("/?who=ann").data) or b""))
     assert shown == [{b"seen:ann": None}, {b"seen:ann": b"once"}]
     assert field_of(client.get("/").data) is None
+
+
+def test_nothing_is_read_for_a_call_that_is_refused(
+    folder: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a plugin's breaker is open its keys are left alone; the call that is tried has them."""
+    reads: list[object] = []
+    get_many = Namespace.get_many
+
+    def reading(space: Namespace, keys: Any, **deadline: Any) -> Any:
+        reads.append(keys)
+        return get_many(space, keys, **deadline)
+
+    monkeypatch.setattr(Namespace, "get_many", reading)
+    (folder / "guest.wat").write_text(guests.module({"on_request": guests.TRAP}))
+    (folder / "guest.toml").write_text("state.prefetch = ['seen:{query:who}']")
+    app, plugins = make_app(STATE="memory:", GRANTS=["state"], BREAKER_FAILURES=2)
+    client = app.test_client()
+
+    def breaker() -> dict[str, Any]:
+        with app.app_context():
+            found: dict[str, Any] = plugins.status()["plugins"][0]["breaker"]
+        return found
+
+    statuses = [client.get("/?who=ann").status_code for _ in range(5)]
+    assert (statuses, len(reads)) == ([503] * 5, 2)
+    assert (breaker()["state"], breaker()["refused"]) == ("open", 3)
+    app.extensions["plugin_host"].snapshot.plugins[0].breaker._until = 0.0
+    assert client.get("/?who=ann").status_code == 503
+    assert (len(reads), breaker()["opened"], breaker()["refused"]) == (3, 2, 3)
 
 
 def test_a_plugin_that_is_not_granted_state_does_not_load(folder: Path, make_app: MakeApp) -> None:

@@ -74,6 +74,16 @@ def test_one_call_is_let_through_when_its_time_is_over(breaker: Breaker, clock: 
     assert breaker.is_closed
 
 
+def test_a_refusal_can_be_known_before_the_call(breaker: Breaker, clock: Clock) -> None:
+    """What would be refused is counted as refused; asking admits nothing."""
+    assert breaker.refuses() is False
+    fail(breaker, 3)
+    assert breaker.refuses() is True
+    clock.now += 0.5
+    assert [breaker.refuses(), breaker.admits(), breaker.refuses()] == [False, True, True]
+    assert (breaker.status()["state"], breaker.status()["refused"]) == ("half-open", 2)
+
+
 def test_it_opens_for_twice_as_long_each_time_up_to_the_longest(
     breaker: Breaker, clock: Clock
 ) -> None:
