@@ -1,6 +1,7 @@
 """The names and values of edits: checked, and turned into what WSGI has (``docs/abi.md``, 5).
 
-Every function takes the offset at which to blame; those in `VALUES` take where the edit starts.
+Every function takes the offset to blame in the BadResult that it raises for what breaks its rule;
+those in `VALUES` take where the edit starts.
 """
 
 from __future__ import annotations

@@ -24,14 +24,22 @@ _u64 = Struct("<Q").pack
 
 
 def read_key(instance: Instance, pointer: int, length: int) -> bytes:
-    """Read a key or prefix; namespaces check the rest."""
+    """Read a key or prefix; namespaces check the rest.
+
+    :raises StateQuota: it is longer than any may be.
+    :raises GuestTrap: it is outside the guest's memory.
+    """
     if length > MAX_KEY:
         raise StateQuota(f"a key of {length} bytes is longer than any may be", "key_size")
     return instance.read(pointer, length)
 
 
 def check_batch(size: int, most: int) -> None:
-    """Refuse packed keys and values that no operation could be of."""
+    """Refuse packed keys and values that no operation could be of.
+
+    :param size: theirs, in bytes; so is ``most``.
+    :raises StateValueError: they are more.
+    """
     if size > most:
         what = f"{size} bytes of keys and values in one operation are more than {most}"
         raise StateValueError(f"{what}; make several of it", "batch")

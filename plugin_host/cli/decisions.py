@@ -9,7 +9,7 @@ import click
 
 from ..host import operations
 from . import options
-from .operating import carry_out, operator, seconds
+from .operating import carry_out, seconds
 
 _CODES = """
 \b
@@ -31,8 +31,7 @@ def _examples(*lines: str) -> str:
 @click.pass_context
 def reload(ctx: click.Context, name: str | None, wait: float, as_json: bool) -> None:
     """Load a plugin again in all workers, or without NAME all of them, changed or not."""
-    by = operator()
-    carry_out(ctx, lambda host: operations.reload(host, by, name), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.reload(host, by, name), wait, as_json)
 
 
 @click.command("disable", epilog=_examples("disable price"))
@@ -42,8 +41,7 @@ def reload(ctx: click.Context, name: str | None, wait: float, as_json: bool) -> 
 @click.pass_context
 def disable(ctx: click.Context, name: str, wait: float, as_json: bool) -> None:
     """Unload a plugin in all workers, whatever file there is, until it is enabled."""
-    by = operator()
-    carry_out(ctx, lambda host: operations.disable(host, name, by), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.disable(host, name, by), wait, as_json)
 
 
 @click.command("enable", epilog=_examples("enable price"))
@@ -53,8 +51,7 @@ def disable(ctx: click.Context, name: str, wait: float, as_json: bool) -> None:
 @click.pass_context
 def enable(ctx: click.Context, name: str, wait: float, as_json: bool) -> None:
     """Let a disabled plugin serve again."""
-    by = operator()
-    carry_out(ctx, lambda host: operations.enable(host, name, by), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.enable(host, name, by), wait, as_json)
 
 
 @click.command("pin", epilog=_examples("history price", "pin price 3f2a9c"))
@@ -68,8 +65,7 @@ def pin(ctx: click.Context, name: str, digest: str, wait: float, as_json: bool) 
 
     The first digits of its DIGEST are enough; flask plugins history shows which versions are kept.
     """
-    by = operator()
-    carry_out(ctx, lambda host: operations.pin(host, name, digest, by), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.pin(host, name, digest, by), wait, as_json)
 
 
 @click.command("unpin", epilog=_examples("unpin price"))
@@ -79,8 +75,7 @@ def pin(ctx: click.Context, name: str, digest: str, wait: float, as_json: bool) 
 @click.pass_context
 def unpin(ctx: click.Context, name: str, wait: float, as_json: bool) -> None:
     """Let a plugin's file decide again which version serves."""
-    by = operator()
-    carry_out(ctx, lambda host: operations.unpin(host, name, by), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.unpin(host, name, by), wait, as_json)
 
 
 @click.command("rollback", epilog=_examples("rollback price", "rollback price --to 3f2a9c"))
@@ -95,8 +90,7 @@ def rollback(ctx: click.Context, name: str, to: str | None, wait: float, as_json
     What the folder's file makes serve now is quarantined. A different file that is deployed later
     serves normally.
     """
-    by = operator()
-    carry_out(ctx, lambda host: operations.rollback(host, name, by, to), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.rollback(host, name, by, to), wait, as_json)
 
 
 @click.command("release", epilog=_examples("status", "release 3f2a9c"))
@@ -109,5 +103,4 @@ def release(ctx: click.Context, digest: str, wait: float, as_json: bool) -> None
 
     The first digits of the DIGEST are enough; flask plugins status shows what is quarantined.
     """
-    by = operator()
-    carry_out(ctx, lambda host: operations.release(host, digest, by), wait, as_json)
+    carry_out(ctx, lambda host, by: operations.release(host, digest, by), wait, as_json)

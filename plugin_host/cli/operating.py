@@ -76,7 +76,7 @@ def failing() -> Iterator[None]:
         raise Failure(exc) from exc
 
 
-def operator() -> str:
+def _operator() -> str:
     """Return who is at the terminal, also through sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
@@ -85,15 +85,17 @@ def operator() -> str:
 
 
 def carry_out(
-    ctx: click.Context, decide: Callable[[Host], Decision], wait: float, as_json: bool
+    ctx: click.Context, decide: Callable[[Host, str], Decision], wait: float, as_json: bool
 ) -> None:
     """Decide, wait for the workers, and show what became of it.
+
+    :param decide: is given the host and who decides.
 
     Exit code 1: a worker did not follow in time, or what it was to load does not load.
     """
     host, depot = find_host(ctx)
     with failing():
-        decision = decide(host)
+        decision = decide(host, _operator())
         workers = _follow(depot, decision, wait)
     ok = not wait or all(decision.is_followed(worker) for worker in workers)
     ok = ok and not any(_fails(decision, worker) for worker in workers)

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import ConfigError
 from .text import did_you_mean, show
+
+N = TypeVar("N", int, float)
 
 PREFIX: Final = "PLUGIN_HOST_"
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
@@ -90,6 +92,16 @@ def _parse_integer(value: Any) -> int:
     return int(number)
 
 
+def _only(parse: Callable[[Any], N], allows: Callable[[N], bool]) -> Callable[[Any], N]:
+    def checked(value: Any) -> N:
+        number = parse(value)
+        if not allows(number):
+            raise Rejected
+        return number
+
+    return checked
+
+
 def parse_seed(value: Any) -> int | None:
     """Read an integer, or None for none."""
     return None if value is None else _parse_integer(value)
@@ -129,34 +141,19 @@ def choice(suffix: str, choices: tuple[str, ...], description: str) -> Key:
 def seconds(suffix: str, default: float, low: float, high: float, description: str) -> Key:
     """Return a key that is a length of time in a range."""
 
-    def parse(value: Any) -> float:
-        number = _parse_number(value)
-        if not low <= number <= high:
-            raise Rejected
-        return number
-
+    parse = _only(_parse_number, lambda number: low <= number <= high)
     return Key(suffix, default, f"seconds from {low:g} to {high:g}", description, parse)
 
 
 def factor(suffix: str, default: float, high: float, description: str) -> Key:
     """Return a key that is a factor above 1, or 0 for off."""
 
-    def parse(value: Any) -> float:
-        number = _parse_number(value)
-        if number and not 1 < number <= high:
-            raise Rejected
-        return number
-
+    parse = _only(_parse_number, lambda number: not number or 1 < number <= high)
     return Key(suffix, default, f"a factor above 1, up to {high:g}, or 0", description, parse)
 
 
 def count(suffix: str, default: int, low: int, high: int, unit: str, description: str) -> Key:
     """Return a key that is an integer in a range."""
 
-    def parse(value: Any) -> int:
-        number = _parse_integer(value)
-        if not low <= number <= high:
-            raise Rejected
-        return number
-
+    parse = _only(_parse_integer, lambda number: low <= number <= high)
     return Key(suffix, default, f"{unit} from {low} to {high}", description, parse)

@@ -22,7 +22,10 @@ class BinaryError(ValueError):
 
 
 class ByteReader:
-    """A position in ``data`` that never passes ``end``."""
+    """A position in ``data`` that never passes ``end``.
+
+    What would have it do so, or is malformed, is a BinaryError, which says ``what`` it is.
+    """
 
     __slots__ = ("at", "data", "end")
 
@@ -40,6 +43,7 @@ class ByteReader:
         return start
 
     def byte(self, what: str) -> int:
+        """Read one byte."""
         return self.data[self.skip(1, what)]
 
     def number(self, what: str, bits: int = 32) -> int:

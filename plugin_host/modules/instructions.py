@@ -40,7 +40,10 @@ _BR_TABLE: Final = 0x0E
 
 
 def skip_constant(reader: ByteReader) -> None:
-    """Step over a constant expression (5.4.9)."""
+    """Step over a constant expression (5.4.9).
+
+    :raises BinaryError: it is none, or has an instruction that this host does not know.
+    """
     found = _CONSTANT.match(reader.data, reader.at, reader.end)
     if found is None:
         raise BinaryError(reader.at, "a constant expression is none that this host knows")

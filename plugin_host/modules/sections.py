@@ -71,7 +71,10 @@ def custom_sections(data: bytes, name: str) -> list[bytes]:
 
 
 def walk(data: bytes) -> Iterator[tuple[Section, ByteReader]]:
-    """Yield every section with a reader of its contents (5.5.2)."""
+    """Yield every section with a reader of its contents (5.5.2).
+
+    :raises BinaryError: if the sections are malformed; what is in them is not read.
+    """
     read_header(data)
     whole = ByteReader(data, 8, len(data))
     last = -1

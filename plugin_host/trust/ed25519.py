@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PUBLIC_SIZE: Final = 32
-SIGNATURE_SIZE: Final = 64
 
 
 class SigningError(PluginHostError):
@@ -93,7 +92,7 @@ class PrivateKey:
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, message: bytes) -> bytes:
-        """Return a signature of `SIGNATURE_SIZE` bytes."""
+        """Return a signature of 64 bytes."""
         return self._key.sign(message)
 
     def pem(self, passphrase: bytes | None = None) -> bytes:

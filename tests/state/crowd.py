@@ -9,12 +9,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 from plugin_host.config.stateurl import parse_state
 from plugin_host.state import Namespace, Outcome, Store, open_store
-
-Deadline = Callable[[], float]
 
 
 def soon() -> float:

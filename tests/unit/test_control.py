@@ -38,7 +38,7 @@ from plugin_host.machine.control import (
 from plugin_host.machine.controlfile import ControlFile
 from plugin_host.machine.datadir import DataDir, DataDirError
 
-A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+A, B = "a" * 64, "b" * 64
 TRAPS = Quarantine("traps", 12.5, "tax", "1.1", B)
 
 Change = Callable[[Control], Control]
