@@ -14,14 +14,16 @@ from blinker import Namespace
 from flask import Flask, current_app, has_request_context, request, session
 from flask.logging import default_handler, has_level_handler
 
+from .abi import metrics
 from .abi.app import App, Event
-from .abi.metrics import by_plugin, exposition
+from .abi.metrics import by_plugin
 from .config import Settings
 from .errors import ConfigError
 from .hookspec import HookSpec, Question
 from .host import dispatch
 from .host.change import Change
 from .host.dispatch import Exchange
+from .host.exposition import exposition
 from .host.failure import request_id
 from .host.host import Host
 from .site import EXTENSION, Site, pinned_key
@@ -181,13 +183,18 @@ class PluginHost:
         each bucket, and their ``sum``), added up over all versions that serve and all workers of
         this machine.
         """
-        own = os.getpid()
-        others = [worker["status"] for worker in self.fleet() if worker["pid"] != own]
-        return by_plugin([self.status(), *others])
+        return by_plugin(self._statuses())
 
     def metrics_text(self) -> str:
-        """Return `metrics` in Prometheus's text format."""
-        return exposition(self.metrics())
+        """Return `metrics`, and what the host counts itself, in Prometheus's text format."""
+        statuses = self._statuses()
+        return exposition(statuses) + metrics.exposition(by_plugin(statuses))
+
+    def _statuses(self) -> list[dict[str, Any]]:
+        """Return the states of this process, now, and of the other workers."""
+        own = os.getpid()
+        others = [worker["status"] for worker in self.fleet() if worker["pid"] != own]
+        return [self.status(), *others]
 
     def reload(self) -> None:
         """Load all plugins of this process afresh, changed or not."""
