@@ -16,7 +16,7 @@ from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
 from . import status
 from .loader import load
-from .naming import NameTaken, Waiting, exchange, holder_of
+from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
 from .plugin import Plugin
 from .registry import Canary
 from .selection import choose, kept, last_good, name_of, why_not
@@ -225,7 +225,11 @@ class Lineup:
             raise PluginLoadError(chosen.module_path, reason) from exc
         holder = holder_of(plugin.name, self.serving)
         if holder is not None and holder != chosen.stem:
-            raise Waiting(chosen, plugin, self.serving[holder])
+            if not gives_way(holder, chosen.stem, plugin.name):
+                raise Waiting(chosen, plugin, self.serving[holder])
+            other = self.serving.pop(holder)
+            taken = NameTaken(other.path, other.name, plugin.path.name)
+            self.refuse(holder, taken, other.digest)
         return plugin
 
     def _begin_rollout(self, chosen: Candidate, plugin: Plugin) -> bool:

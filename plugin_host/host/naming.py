@@ -36,6 +36,14 @@ def holder_of(name: str, serving: Mapping[str, Plugin]) -> str | None:
     return next((stem for stem, plugin in serving.items() if plugin.name == name), None)
 
 
+def gives_way(holder: str, comer: str, name: str) -> bool:
+    """Whether a plugin loses its name to another: to the one whose file is called so.
+
+    Grants go by names, and which file was found first must not decide who gets them.
+    """
+    return comer.lower() == name != holder.lower()
+
+
 def exchange(
     taken: Waiting, serving: Mapping[str, Plugin], refused: Mapping[str, Refusal]
 ) -> list[Waiting]:

@@ -22,6 +22,7 @@ from plugin_host import (
     PluginFileError,
     PluginLoadError,
 )
+from plugin_host.folder.settling import Timing
 from plugin_host.host.naming import NameTaken
 
 HOOK = {"on_response": guests.UNCHANGED}
@@ -273,6 +274,29 @@ def test_two_plugins_with_one_name_are_told_apart_by_file(make_app: MakeApp, fol
     assert [p.path.name for p in host.snapshot.plugins] == ["a.wat"]
     with pytest.raises(NameTaken, match=r"b\.wat: its name 'a' is that of the plugin from a\.wat"):
         raise host._lineup.refused["b"].error
+
+
+def test_a_name_is_that_of_the_file_which_is_called_so(make_app: MakeApp, folder: Path) -> None:
+    """Grants go by names: who calls itself like another plugin gets them only while it is away."""
+    drop(folder, {"a.wat": GOOD, "a.toml": 'name = "shop"'})
+    app, _ = make_app(DATA_DIR="")
+    host = app.extensions["plugin_host"]
+    host._scanner._timing = Timing(**dict.fromkeys(Timing.__slots__, 0.0))
+
+    def serving() -> list[str]:
+        host.reconcile(initial=True)
+        return [plugin.path.name for plugin in host.snapshot.plugins]
+
+    assert serving() == ["a.wat"]
+    drop(folder, {"Shop.wat": GOOD})
+    assert serving() == ["Shop.wat"]
+    with pytest.raises(NameTaken, match=r"a\.wat: its name 'shop' is that of .* from Shop\.wat"):
+        raise host._lineup.refused["a"].error
+    again, _ = make_app(DATA_DIR="")
+    assert [p.path.name for p in again.extensions["plugin_host"].snapshot.plugins] == ["Shop.wat"]
+    (folder / "Shop.wat").unlink()
+    serving()
+    assert serving() == ["a.wat"]
 
 
 def test_an_import_that_is_not_granted_is_refused_with_the_grant(
