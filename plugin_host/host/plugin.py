@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, TypeGuard, TypeVar
 
 from .. import osthread
@@ -18,6 +18,7 @@ from ..abi.state_prefetch import request_encoder
 from ..errors import CircuitOpen, GuestError, HookError, PoolExhausted
 from ..manifest import Manifest
 from ..throttle import Throttle
+from ..wasm.detour import processor_time
 from ..wasm.pool import Pool
 from .breaker import Breaker
 from .counters import Counters
@@ -206,11 +207,11 @@ class Fresh(Plugin):
         self, hook: str, data: bytes, timeout: float, decode: Callable[[bytes], T]
     ) -> T | None:
         """Call a hook, and measure it."""
-        began = thread_time()
+        began = processor_time()
         try:
             return Plugin.call(self, hook, data, timeout, decode)
         finally:
-            took, counters = thread_time() - began, self.counters
+            took, counters = processor_time() - began, self.counters
             with counters.lock:
                 counters.measured += 1
                 counters.cpu_seconds += took

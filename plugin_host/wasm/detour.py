@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import partial
 from importlib import import_module
+from time import thread_time
 from typing import Any, Generic, TypeVar, cast
 
 from .. import osthread
@@ -28,6 +29,19 @@ THREAD_NAME = "plugin-host-detour"
 
 #: By the idents of threads that are on a detour, those of whoever waits for them.
 _callers: dict[int, int] = {}
+
+
+#: Seconds of processor time that this greenlet's detours took, less what its thread took meanwhile.
+_elsewhere: ContextVar[float] = ContextVar("plugin_host.elsewhere", default=0.0)
+
+
+def processor_time() -> float:
+    """Return a clock, in seconds, of what this thread computes.
+
+    From beginning to end of a detour it is that of the detour's thread: this one answers, and then
+    has others' work to do while it waits.
+    """
+    return thread_time() + _elsewhere.get()
 
 
 def caller() -> int:
@@ -59,6 +73,8 @@ class Detour(Generic[T]):
         self._failed: BaseException | None = None
         self._cut: BaseException | None = None
         self._done = False
+        #: Processor time of the call, in seconds.
+        self._took = 0.0
 
     def run(self) -> T:
         """Make the call, and answer meanwhile what it asks.
@@ -66,6 +82,7 @@ class Detour(Generic[T]):
         :raises BaseException: what the call raised; or what cut the wait for it short (a
             `gevent.Timeout`, say), once the guest has ended: it is never left running.
         """
+        before, began = _elsewhere.get(), thread_time()
         self._watcher.start(self._event.set)
         try:
             _thread().start(self._call, self._watcher.send)
@@ -76,6 +93,7 @@ class Detour(Generic[T]):
         finally:
             self._watcher.stop()
             self._watcher.close()
+            _elsewhere.set(before + self._took - (thread_time() - began))
         error = self._cut or self._error
         if error is not None:
             self._cut = self._error = self._failed = None  # it refers to this frame
@@ -98,12 +116,14 @@ class Detour(Generic[T]):
     def _call(self) -> None:
         ident = threading.get_ident()
         _callers[ident] = self._waiter
+        began = thread_time()
         try:
             self._result = self._work()
         except BaseException as exc:
             self._error = exc
         finally:
             del _callers[ident]
+            self._took = thread_time() - began
             self._done = True
 
     def _wait(self) -> None:
