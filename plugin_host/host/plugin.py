@@ -86,9 +86,9 @@ class Plugin:
         #: Called after a fault, while somebody wants to know.
         self.on_fault: Callable[[], None] = lambda: None
         self._guests = {trial}  # guarded by counters.lock
-        self._pool = Pool(_noting(make, self._guests, self.counters.lock), size)
+        made = _noting(make, self._guests, self.counters.lock)
+        self._pool = Pool(made, size, init_timeout, services.log.flush)
         self._pool.add(trial)
-        self._init_timeout = init_timeout
         self._services, self._said = services, services.log.pending
         needs = manifest.request_needs, manifest.response_needs
         decoder = EditsDecoder(max_result)
@@ -158,7 +158,7 @@ class Plugin:
             self._guests.discard(guest)
             counters.calls += guest.calls
             counters.seconds += guest.seconds
-        self._pool.replace(self._init_timeout)
+        self._pool.replace(self.timeout)
 
     def _calls(self) -> int:
         """Return how many calls it has had; the lock of the counters is held."""

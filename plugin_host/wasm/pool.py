@@ -8,7 +8,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
-from ..errors import HookError, PoolExhausted
+from .. import osthread
+from ..errors import DeadlineExceeded, HookError, PoolExhausted
 
 T = TypeVar("T")
 
@@ -21,11 +22,25 @@ class Pool(Generic[T]):
 
     :param make: makes an instance under the deadline ``start + timeout``; may raise HookError.
     :param size: how many may exist at once.
+    :param patience: seconds that making one may take while nobody waits for it.
+    :param made: called in the background after one was made there.
     """
 
-    def __init__(self, make: Callable[[float, float], T], size: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[float, float], T],
+        size: int,
+        patience: float = 0.0,
+        made: Callable[[], object] = bool,
+    ) -> None:
         self._make = make
         self._size = size
+        self._patience, self._made = patience, made
+        #: Whether making one has taken longer than a call may.
+        self._slow = False
+        self._making = osthread.allocate_lock()  # held while one is made in the background
+        #: As many as were given up there, which still count as live.
+        self._lost: deque[None] = deque()
         #: A caller in a hurry may pop from it instead of `acquire`, and append to it instead of
         #: `release` if it calls `notify` while anybody is `waiting`.
         self.idle: deque[T] = deque()
@@ -67,15 +82,21 @@ class Pool(Generic[T]):
         """Say that a borrowed instance is worn out and not coming back.
 
         The next one is made here and now unless one is idle: whoever wore it out has its answer
-        already, and nobody else's call waits for it.
+        already, and nobody else's call waits for it. What takes longer is made in the background.
 
         :param timeout: the deadline of the making, in seconds from now.
         """
         if self.idle:
             self.discard()
             return
+        if self._slow:
+            self._make_later()
+            return
         try:
             item = self._make(monotonic(), timeout)
+        except DeadlineExceeded:
+            self._slow = True
+            self._make_later()
         except HookError:
             self.discard()  # whoever needs one tries again, and says why it fails
         except BaseException:
@@ -83,6 +104,28 @@ class Pool(Generic[T]):
             raise
         else:
             self.release(item)
+
+    def _make_later(self) -> None:
+        """Make one in the background, in a place that is taken already; one at a time."""
+        if self._patience and self._making.acquire(False):
+            osthread.start(self._make_apart, "plugin-host-maker")
+        else:
+            self.discard()
+
+    def _make_apart(self) -> None:
+        # Under gevent only the deques are safe here: who waits looks again at its deadline.
+        try:
+            self.idle.append(self._make(monotonic(), self._patience))
+        except HookError:
+            self._lost.append(None)  # whoever needs one tries again, and says why it fails
+        except BaseException:
+            self._lost.append(None)
+            raise
+        finally:
+            self._making.release()
+            self._made()
+        if self.waiting and not osthread.is_gevent_patched():
+            self.notify()
 
     def add(self, item: T) -> None:
         """Put in a ready instance that `make` did not make: the trial instance."""
@@ -93,11 +136,11 @@ class Pool(Generic[T]):
     @property
     def live(self) -> int:
         """How many instances exist."""
-        return self._live
+        return self._live - len(self._lost)
 
     def _wait_or_make(self, start: float, timeout: float) -> T:
         with self._freed:
-            while self._live >= self._size:
+            while self._live - len(self._lost) >= self._size:
                 # Raised before `idle` is looked at, so that whoever gives back now notifies.
                 self.waiting += 1
                 try:
@@ -112,6 +155,9 @@ class Pool(Generic[T]):
             self._live += 1
         try:
             return self._make(start, timeout)
+        except DeadlineExceeded:
+            self._make_later()  # so that the next call need not fail
+            raise
         except BaseException:
             self.discard()
             raise

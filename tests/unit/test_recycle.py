@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import count
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from deploying import until
 from guests import HEAP, UNCHANGED, MakeApp, module, packed
 
 from plugin_host.abi.guest import Guest, Wear
-from plugin_host.errors import GuestTrap
+from plugin_host.errors import DeadlineExceeded, GuestTrap
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.pool import Pool
@@ -105,6 +107,55 @@ def test_a_failure_to_replace_is_left_to_the_next_call() -> None:
     assert (pool.acquire(monotonic(), 1), pool.live) == ("instance", 1)
 
 
+def making() -> bool:
+    """Whether an instance is made in the background."""
+    return any(thread.name == "plugin-host-maker" for thread in threading.enumerate())
+
+
+def test_what_takes_long_to_make_is_made_in_the_background() -> None:
+    """Neither who wore one out nor who finds none waits longer than a call may."""
+    patience: list[float] = []
+
+    def make(start: float, timeout: float) -> int:
+        patience.append(timeout)
+        if len(patience) > 1 and timeout < 5:
+            raise DeadlineExceeded(timeout)
+        return len(patience)
+
+    pool = Pool(make, 1, patience=5.0)
+    pool.acquire(0, 1)
+    for call in ("replace", "replace", "discard"):
+        if call == "replace":
+            pool.replace(1.0)
+        else:
+            pool.discard()
+            with pytest.raises(DeadlineExceeded):
+                pool.acquire(monotonic(), 1)
+        until(lambda: bool(pool.idle) and not making())
+        assert pool.live == 1
+        pool.acquire(0, 1)
+    assert patience == [1, 1, 5.0, 5.0, 1, 5.0]
+
+
+def test_what_cannot_be_made_in_the_background_leaves_its_place() -> None:
+    """A making that fails there counts as none."""
+    fail = [True]
+
+    def make(start: float, timeout: float) -> str:
+        if timeout < 5 and fail[0]:
+            raise DeadlineExceeded(timeout)
+        if fail[0]:
+            raise GuestTrap("start section")
+        return "instance"
+
+    pool = Pool(make, 1, patience=5.0)
+    with pytest.raises(DeadlineExceeded):
+        pool.acquire(monotonic(), 1)
+    until(lambda: pool.live == 0 and not making())
+    fail[0] = False
+    assert (pool.acquire(monotonic(), 1), pool.live) == ("instance", 1)
+
+
 def test_an_apps_instances_are_replaced_after_so_many_calls(
     make_app: MakeApp, folder: Path
 ) -> None:
@@ -173,3 +224,26 @@ def test_growth_by_thousand_small_steps_ends_at_the_cap(
     failed = made.function("grow")(5000, monotonic(), 10.0)
     assert failed == 5000 - (most - 1)
     assert made.function("size")(0, monotonic(), 10.0) == most
+
+
+def test_what_a_guest_says_while_it_is_made_in_the_background_is_logged(
+    make_app: MakeApp, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody's call is there to write it; and a plugin that starts slowly serves again."""
+    spin = f"""(call $log (i32.const 1) (i32.const 1024) (i32.const 5))
+        (local.set $end (i64.add (call $now (i32.const 1)) (i64.const 300000000)))
+        (loop $l (br_if $l (i64.lt_s (call $now (i32.const 1)) (local.get $end)))) {UNCHANGED}"""
+    init = f'(func (export "ph_init") (param $len i32) (result i64) (local $end i64) {spin})'
+    imports = """(import "plugin_host" "now" (func $now (param i32) (result i64)))
+        (import "plugin_host" "log" (func $log (param i32 i32 i32)))"""
+    text = module({"ask": GROW}, data=[(1024, b"hello")], extra=init, imports=imports)
+    (folder / "slow.wat").write_text(text)
+    (folder / "slow.toml").write_text("limits = { timeout_ms = 50, memory_mb = 0.5 }")
+    caplog.set_level("INFO", "plugin_host.plugin.slow")
+    app, plugins = make_app()
+    plugins.hookspec("ask", input=bytes, output=bytes)
+    with app.app_context():
+        for times in (2, 3):
+            plugins.call("ask", b"\1")  # more than half of its limit
+            until(lambda: caplog.messages.count("hello") >= times and not making())  # noqa: B023
+        assert plugins.status()["plugins"][0]["errors"] == 0
