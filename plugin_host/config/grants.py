@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
+from .bynames import ByNames, parse_by_names
 from .keys import Rejected
 from .text import did_you_mean, show
 
@@ -26,7 +27,7 @@ CAPABILITIES_ALLOWED: Final = ", ".join((*CAPABILITIES, SHARED, *PARTS))
 _shared = re.compile(r"state:([a-z0-9_.-]{1,64})", re.ASCII).fullmatch
 _part = re.compile(r"call:[A-Za-z][A-Za-z0-9_]{0,127}|session:[^\s,]{1,128}", re.ASCII).fullmatch
 
-Grants = tuple[tuple[str, frozenset[str]], ...]
+Grants = ByNames[frozenset[str]]
 
 
 def is_capability(name: object) -> bool:
@@ -100,9 +101,4 @@ def _parse_capabilities(value: Any) -> frozenset[str]:
 
 def parse_grants(value: Any) -> Grants:
     """Read a list for all plugins, or a mapping of name patterns to lists."""
-    if not isinstance(value, Mapping):
-        value = {"*": value}
-    for pattern in value:
-        if not isinstance(pattern, str) or not pattern:
-            raise Rejected(f"{show(pattern)} is not a pattern of plugin names")
-    return tuple((pattern.lower(), _parse_capabilities(names)) for pattern, names in value.items())
+    return parse_by_names(value, _parse_capabilities)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+from .bynames import ByNames, parse_by_names
 from .keys import Key, Rejected
-from .text import did_you_mean, show
+from .text import did_you_mean
 
 _MODES: Final = ("shared", "request")
 
-Isolation = tuple[tuple[str, str], ...]
+Isolation = ByNames[str]
 
 
 def _parse(value: Any) -> Isolation:
     """Read a mode for all plugins, or a mapping of name patterns to modes."""
-    if not isinstance(value, Mapping):
-        value = {"*": value}
-    for pattern, mode in value.items():
-        if not isinstance(pattern, str) or not pattern:
-            raise Rejected(f"{show(pattern)} is not a pattern of plugin names")
-        if mode not in _MODES:
-            hint = did_you_mean(mode, _MODES) if isinstance(mode, str) else ""
-            raise Rejected(hint)
-    return tuple((pattern.lower(), mode) for pattern, mode in value.items())
+    return parse_by_names(value, _parse_mode)
+
+
+def _parse_mode(value: Any) -> str:
+    if not isinstance(value, str) or value not in _MODES:
+        raise Rejected(did_you_mean(value, _MODES) if isinstance(value, str) else "")
+    return value
 
 
 ISOLATION: Final = Key(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -14,8 +13,10 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from itertools import chain
 from typing import Any, Final
 
+from .bynames import ByNames, fitting, parse_by_names
 from .keys import Key, Rejected
 from .text import show
 
@@ -67,7 +68,7 @@ class Rule:
         )
 
 
-Rules = tuple[tuple[str, tuple[Rule, ...]], ...]
+Rules = ByNames[tuple[Rule, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,7 @@ class Outbound:
     @classmethod
     def of(cls, plugin: str, rules: Rules, private: tuple[Network, ...]) -> Outbound:
         """Return what the patterns that fit a plugin's name allow, taken together."""
-        name = plugin.lower()
-        own = [rule for glob, some in rules if fnmatchcase(name, glob) for rule in some]
-        return cls(tuple(own), private)
+        return cls(tuple(chain.from_iterable(fitting(plugin, rules))), private)
 
     def allows(self, method: str, scheme: str, host: str, port: int) -> bool:
         """Whether a rule allows a request."""
@@ -127,30 +126,26 @@ def _parse_rule(value: Any) -> Rule:
 
 
 def _parse_rules(value: Any) -> tuple[Rule, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list | tuple):
-        raise Rejected(f"{show(value)} is not a list")
-    return tuple(_parse_rule(item) for item in value)
+    return tuple(_parse_rule(item) for item in _listed(value))
 
 
 def _parse_http(value: Any) -> Rules:
     """Read a list for all plugins, or a mapping of name patterns to lists."""
-    if not isinstance(value, Mapping):
-        value = {"*": value}
-    for pattern in value:
-        if not isinstance(pattern, str) or not pattern:
-            raise Rejected(f"{show(pattern)} is not a pattern of plugin names")
-    return tuple((pattern.lower(), _parse_rules(rules)) for pattern, rules in value.items())
+    return parse_by_names(value, _parse_rules)
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """Return a list's items; a text is a list of one."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list | tuple):
+        raise Rejected(f"{show(value)} is not a list")
+    return value
 
 
 def _parse_private(value: Any) -> tuple[Network, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list | tuple):
-        raise Rejected(f"{show(value)} is not a list")
     try:
-        return tuple(ip_network(item) for item in value)
+        return tuple(ip_network(item) for item in _listed(value))
     except ValueError as exc:
         raise Rejected(str(exc)) from None
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..errors import ConfigError
+from .bynames import fitting
 from .grants import CAPABILITIES_ALLOWED, DEFAULT_GRANTS, Grants, parse_grants
 from .isolation import ISOLATION, Isolation
 from .keys import (
@@ -234,19 +234,16 @@ class Settings:
 
     def isolates(self, plugin_name: str) -> bool:
         """Return whether any matching pattern says that nothing survives a request."""
-        name = plugin_name.lower()
-        return any(mode == "request" and fnmatchcase(name, glob) for glob, mode in self.isolation)
+        return "request" in fitting(plugin_name, self.isolation)
 
     def granted(self, plugin_name: str) -> frozenset[str]:
         """Return what every matching pattern grants, taken together."""
-        name = plugin_name.lower()
-        return frozenset().union(*(caps for glob, caps in self.grants if fnmatchcase(name, glob)))
+        return frozenset().union(*fitting(plugin_name, self.grants))
 
     def pinned(self, plugin_name: str) -> frozenset[str] | None:
         """Return what every matching pattern pins a name to, taken together; None if none does."""
-        name = plugin_name.lower()
-        matching = [digests for glob, digests in self.pins if fnmatchcase(name, glob)]
-        return frozenset().union(*matching) if matching else None
+        pins = fitting(plugin_name, self.pins)
+        return frozenset().union(*pins) if pins else None
 
 
 def _reject_unknown(config: Mapping[str, Any]) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .bynames import ByNames, parse_by_names
 from .keys import Rejected, parse_folder
 from .text import show
 
 #: How a public key begins that is given as text; anything else is the path of a file of keys.
 KEY_PREFIX: Final = "ed25519:"
 
-Pins = tuple[tuple[str, frozenset[str]], ...]
+Pins = ByNames[frozenset[str]]
 
 
 def parse_trusted_keys(value: Any) -> tuple[str, ...] | None:
@@ -38,7 +39,7 @@ def parse_pins(value: Any) -> Pins:
     """Read a mapping of patterns of plugin names to a digest, or to a list of them."""
     if not isinstance(value, Mapping):
         raise Rejected(f"{show(value)} is not a mapping")
-    return tuple((_pattern(name), _digests(name, value[name])) for name in value)
+    return parse_by_names(value, _digests)
 
 
 def parse_links(value: Any) -> tuple[Path, ...]:
@@ -46,17 +47,11 @@ def parse_links(value: Any) -> tuple[Path, ...]:
     return tuple(parse_folder(text) for text in _texts(value, "a list of folders"))
 
 
-def _pattern(name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise Rejected(f"{show(name)} is not a pattern of plugin names")
-    return name.lower()
-
-
-def _digests(name: str, value: Any) -> frozenset[str]:
+def _digests(value: Any) -> frozenset[str]:
     digests = [text.lower() for text in _texts(value, "a digest or a list of digests")]
     for digest in digests:
         if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise Rejected(f"{show(digest)}, for {show(name)}, is not 64 hexadecimal digits")
+            raise Rejected(f"{show(digest)} is not 64 hexadecimal digits")
     return frozenset(digests)
 
 
