@@ -198,7 +198,7 @@ class Lineup:
         logger.info(
             "%s: %s from %s in %.0f ms",
             _which(plugin),
-            "loaded" if old is None else f"replaced {old.version} ({old.digest:.12})",
+            _came(old, self.canaries.get(stem)),
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
@@ -298,6 +298,16 @@ class Lineup:
 
 def _is(plugin: Plugin, candidate: Candidate) -> bool:
     return plugin.digest == candidate.digest and plugin.path == candidate.module_path
+
+
+def _came(old: Plugin | None, canary: Canary | None) -> str:
+    """Say what became of a version that was loaded, given what served before it."""
+    if old is None:
+        return "loaded"
+    before = f"{old.version} ({old.digest:.12})"
+    if canary is None:
+        return f"replaced {before}"
+    return f"canary for {canary.rollout.share:.3g} of the requests beside {before},"
 
 
 def _which(plugin: Plugin) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ..abi.edit_values import URLS, check_url, header_name, header_value
+from ..config import did_you_mean
 from ..errors import BadResult, ManifestError
 from ..manifest import Manifest, Respond
 from ..message import BODILESS, SET_HEADER, Answer
@@ -25,12 +26,17 @@ class Policy(NamedTuple):
     answer: bytes | None = None
 
 
-def policies(path: Path, manifest: Manifest, hooks: Iterable[str]) -> Mapping[str, Policy]:
+def policies(path: Path, manifest: Manifest, hooks: Collection[str]) -> Mapping[str, Policy]:
     """Return the policy of each hook; a fixed response is held to what a guest's answer is.
 
     :param path: the file that errors name.
-    :raises ManifestError: a response breaks a rule.
+    :raises ManifestError: a response breaks a rule; or a policy is of a hook that is not there,
+        whose name may be that of another one, misspelled.
     """
+    if isinstance(manifest.on_failure, Mapping):
+        for hook in manifest.on_failure.keys() - set(hooks):
+            remedy = did_you_mean(hook, hooks) or f"the plugin's hooks are {', '.join(hooks)}"
+            raise ManifestError(path, f"on_failure.{hook}: the plugin has no such hook", remedy)
     ready = {}
     for hook in hooks:
         policy = manifest.failure_policy(hook)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import guests
+import pytest
 from deploying import put, until
 from guests import MakeApp
 
@@ -68,8 +70,11 @@ def test_a_canary_serves_its_share_and_each_client_one_version(
     assert [other.served(user) for user in range(200)] == first
 
 
-def test_a_canary_serves_all_when_its_time_is_over(make_app: MakeApp, folder: Path) -> None:
-    """Without anybody doing anything."""
+def test_a_canary_serves_all_when_its_time_is_over(
+    make_app: MakeApp, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without anybody doing anything; the log has its share first, and then that it serves all."""
+    caplog.set_level("INFO", "plugin_host")
     deploy(folder, both(1), "")
     site = Site(make_app)
     site.served("ada")
@@ -78,6 +83,10 @@ def test_a_canary_serves_all_when_its_time_is_over(make_app: MakeApp, folder: Pa
     until(lambda: site.states() == ["serving"])
     assert {site.served(user) for user in range(20)} == {("2", "2")}
     assert {Site(make_app).served(user) for user in range(20)} == {("2", "2")}
+    first, canary, all_, *_ = [r.getMessage() for r in caplog.records if r.module == "lineup"]
+    assert ": loaded from" in first
+    assert re.search(r": canary for 0\.3 of the requests beside 0 \(\w{12}\), from", canary)
+    assert ": rolled out to all requests" in all_
 
 
 def test_a_canary_that_fails_goes_back(make_app: MakeApp, folder: Path) -> None:

@@ -186,6 +186,24 @@ def test_a_wrong_policy_does_not_load(
     assert message in status["load_error"]
 
 
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("on_requst", "the plugin has no such hook; did you mean 'on_request'?"),
+        ("ask", "the plugin has no such hook; the plugin's hooks are on_request"),
+    ],
+)
+def test_a_policy_of_no_hook_does_not_load(
+    make_app: MakeApp, folder: Path, key: str, message: str
+) -> None:
+    """A hook's misspelled name must not leave it with the policy that holds without a word."""
+    put(folder, "gate", guests.module({ON_REQUEST: guests.UNCHANGED}), f"on_failure.{key} = 'skip'")
+    app, plugins = make_app()
+    with app.app_context():
+        (status,) = plugins.status()["plugins"]
+    assert status["load_error"] == f"gate.toml: on_failure.{key}: {message}"
+
+
 def test_a_fixed_response_may_be_as_short_as_a_status() -> None:
     """503 without headers or a body is the default."""
     text = b"on_failure.on_request.respond = {}"
