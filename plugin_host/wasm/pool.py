@@ -108,9 +108,12 @@ class Pool(Generic[T]):
     def _make_later(self) -> None:
         """Make one in the background, in a place that is taken already; one at a time."""
         if self._patience and self._making.acquire(False):
-            osthread.start(self._make_apart, "plugin-host-maker")
-        else:
-            self.discard()
+            try:
+                osthread.start(self._make_apart, "plugin-host-maker")
+                return
+            except RuntimeError:  # no thread to be had
+                self._making.release()
+        self.discard()
 
     def _make_apart(self) -> None:
         # Under gevent only the deques are safe here: who waits looks again at its deadline.

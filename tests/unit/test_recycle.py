@@ -156,6 +156,26 @@ def test_what_cannot_be_made_in_the_background_leaves_its_place() -> None:
     assert (pool.acquire(monotonic(), 1), pool.live) == ("instance", 1)
 
 
+def test_without_a_thread_nothing_is_made_in_the_background(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the system gives no more threads, a call fails for its deadline as before."""
+
+    def make(start: float, timeout: float) -> str:
+        raise DeadlineExceeded(timeout)
+
+    def start(target: object, name: str) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("plugin_host.wasm.pool.osthread.start", start)
+    pool = Pool(make, 1, patience=5.0)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            pool.acquire(monotonic(), 1)
+        assert (pool.live, pool._making.acquire(False)) == (0, True)
+        pool._making.release()
+
+
 def test_an_apps_instances_are_replaced_after_so_many_calls(
     make_app: MakeApp, folder: Path
 ) -> None:
