@@ -6,6 +6,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
@@ -164,17 +165,30 @@ class SqliteBackend:
         if len(keys) == 1:
             return [self._run(deadline, lambda db, now: does.get(db, space.name, keys[0], now))]
         statement = sql.get_many(len(keys))
-        found = self._run(
-            deadline,
-            lambda db, now: dict(db.execute(statement, (space.name, *keys, now)).fetchall()),
-        )
+        check = self._pace(deadline)
+
+        def work(db: Connection, now: int) -> dict[bytes, bytes]:
+            with closing(db.execute(statement, (space.name, *keys, now))) as rows:
+                return dict(does.paced(rows, check))
+
+        found = self._run(deadline, work)
         return [found.get(key) for key in keys]
+
+    def _pace(self, deadline: float) -> Callable[[], None]:
+        """Return what raises `StateUnavailable` once the deadline has passed."""
+
+        def check() -> None:
+            if time.monotonic() >= deadline:
+                raise self._late(locked=False)
+
+        return check
 
     def write(
         self, space: Space, items: dict[bytes, bytes], ttl: int | None, deadline: float
     ) -> None:
         if len(items) > 1:
-            self._run(deadline, lambda db, now: does.put_all(db, space, items, ttl, now))
+            check = self._pace(deadline)
+            self._run(deadline, lambda db, now: does.put_all(db, space, items, ttl, now, check))
             self._tidy(space)
             return
         ((key, value),) = items.items()
@@ -182,7 +196,10 @@ class SqliteBackend:
 
     def remove(self, space: Space, keys: Sequence[bytes], deadline: float) -> int:
         if len(keys) > 1:
-            return self._run(deadline, lambda db, now: does.delete_all(db, space.name, keys, now))
+            check = self._pace(deadline)
+            return self._run(
+                deadline, lambda db, now: does.delete_all(db, space.name, keys, now, check)
+            )
         return self._run(
             deadline, lambda db, now: db.execute(sql.DELETE, (space.name, keys[0], now)).rowcount
         )

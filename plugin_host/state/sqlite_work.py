@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar, cast
 
 from plugin_host.errors import StateQuota
@@ -18,7 +18,7 @@ N = TypeVar("N", int, float)
 T = TypeVar("T")
 
 #: How many expired keys are removed at once.
-SWEEP_BATCH = 500
+SWEEP_BATCH = 100
 
 #: A key, the value to be put there, and its TTL in milliseconds.
 Item = tuple[bytes, bytes, int | None]
@@ -147,15 +147,23 @@ def admit(db: Connection, this: Known, bounds: tuple[bytes, bytes, int]) -> Admi
 
 
 def put_all(
-    db: Connection, space: Space, items: dict[bytes, bytes], ttl: int | None, now: int
+    db: Connection,
+    space: Space,
+    items: dict[bytes, bytes],
+    ttl: int | None,
+    now: int,
+    check: Callable[[], None],
 ) -> None:
-    """Put several values, or none if there is no room for all."""
+    """Put several values, or none if there is no room for all.
+
+    :param check: called before each; may raise, and then none is put.
+    """
     due = None if ttl is None else now + ttl
 
     def work() -> None:
         keys, size = _sums(db, space)
-        rows = [(space.name, key, value, due) for key, value in items.items()]
-        db.executemany(sql.PUT_ANYWAY, rows)
+        rows = ((space.name, key, value, due) for key, value in items.items())
+        db.executemany(sql.PUT_ANYWAY, paced(rows, check))
         while True:
             new_keys, new_size = _sums(db, space)
             too_many = new_keys > max(keys, space.quota.max_keys)
@@ -172,10 +180,22 @@ def _sums(db: Connection, space: Space) -> tuple[int, int]:
     return (0, 0) if row is None else row
 
 
-def delete_all(db: Connection, space: str, keys: Iterable[bytes], now: int) -> int:
-    """Delete several keys; return how many there were."""
-    rows = [(space, key, now) for key in keys]
-    return _together(db, lambda: db.executemany(sql.DELETE, rows).rowcount)
+def delete_all(
+    db: Connection, space: str, keys: Iterable[bytes], now: int, check: Callable[[], None]
+) -> int:
+    """Delete several keys; return how many there were.
+
+    :param check: called before each; may raise, and then none is deleted.
+    """
+    rows = ((space, key, now) for key in keys)
+    return _together(db, lambda: db.executemany(sql.DELETE, paced(rows, check)).rowcount)
+
+
+def paced(rows: Iterable[T], check: Callable[[], None]) -> Iterator[T]:
+    """Yield rows, and look at the time before each: a thousand large ones are much work."""
+    for row in rows:
+        check()
+        yield row
 
 
 def _together(db: Connection, work: Callable[[], T]) -> T:

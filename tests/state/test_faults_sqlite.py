@@ -69,6 +69,20 @@ def test_a_locked_file_is_waited_for_until_the_deadline(place: Place) -> None:
     place.space.put(b"k", b"w", deadline=soon())
 
 
+def test_much_at_once_ends_at_the_deadline(place: Place) -> None:
+    """Sixty megabytes are not written, read or deleted to their end, whoever waits; none are."""
+    items = [(b"%d" % n, b"v" * 60_000) for n in range(1000)]
+    keys = [key for key, _ in items]
+    late = "the deadline has passed"
+    assert refused(lambda: place.space.put_many(items, deadline=soon(0.005))) == late
+    assert place.space.count(deadline=soon()) == 0
+    place.space.put_many(items, deadline=soon())
+    assert refused(lambda: place.space.get_many(keys, deadline=soon(0.002))) == late
+    assert refused(lambda: place.space.delete_many(keys, deadline=soon(0.002))) == late
+    assert place.space.count(deadline=soon()) == 1000
+    assert place.space.get_many(keys, deadline=soon()) == [value for _, value in items]
+
+
 def test_who_is_late_only_reads(place: Place) -> None:
     """Being in already, or too late, waits for no lock."""
     place.space.put_if_fewer_than(b"", 1, b"a", b"", deadline=soon())
