@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .abi.app import Event
 from .errors import (
     BadResult,
     CircuitOpen,
@@ -33,13 +34,16 @@ from .errors import (
     StateValueError,
 )
 from .extension import PluginHost, plugin_event, plugins_changed
+from .host.change import Change
 from .problem import HookFailed
 
 __all__ = [
     "BadResult",
+    "Change",
     "CircuitOpen",
     "ConfigError",
     "DeadlineExceeded",
+    "Event",
     "ExportError",
     "GuestError",
     "GuestTrap",

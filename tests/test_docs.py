@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import guests
@@ -157,6 +157,25 @@ def test_every_public_method_is_documented() -> None:
         assert wanted == [
             item for item in row[:-1].split("(")[1].split(", ") if item not in ("", "*")
         ]
+
+
+def test_the_quickstart_runs_as_printed(tmp_path: Path) -> None:
+    """Its code, one block after the other, makes an app that answers, tells and asks."""
+    code = blocks("docs/quickstart.md", "python")
+    (view,) = (block for block in code if block.startswith("total ="))
+    code.remove(view)
+    names: dict[str, Any] = {"__name__": "shop_of_the_page", "app": Flask("shop_of_the_page")}
+    for block in code:
+        exec(compile(block, "quickstart.md", "exec"), names)  # the page's own code
+    make, apps = names["create_app"], list[Flask]()
+    names["create_app"] = lambda config: apps.append(make(config)) or apps[-1]
+    names["test_price"](tmp_path)
+    try:
+        with apps[0].app_context():
+            exec(compile(view, "quickstart.md", "exec"), names)
+    finally:
+        apps[0].extensions["plugin_host"].close()
+    assert names["total"] == 4350
 
 
 @pytest.mark.parametrize("hook", HTTP_HOOKS)
