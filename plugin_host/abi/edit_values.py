@@ -41,6 +41,12 @@ _SERVERS_OWN = frozenset(
         "transfer-encoding",
         "upgrade",
         "content-length",
+        # By these a server in front of the app is told which of its own files to send.
+        "x-accel-redirect",
+        "x-lighttpd-send-file",
+        "x-lighttpd-send-tempfile",
+        "x-reproxy-url",
+        "x-sendfile",
     )
 )
 

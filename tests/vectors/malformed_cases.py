@@ -145,6 +145,8 @@ def header_cases(hook: str, first: bytes = b"") -> list[Case]:
             b"CONTENT-LENGTH",
             b"content_length",
             b"Transfer_Encoding",
+            b"X-Accel-Redirect",
+            b"x-sendfile",
         ):
             cases.append(case(f"op {op}: {name.decode()}", raw_edit(op, name, value), 8, SERVERS))
     for op in (1, 2):
