@@ -132,7 +132,8 @@ class Lineup:
         self.refused[stem] = Refusal(error, time.time(), digest)
         good = self.serving.get(stem)
         keeps = f"; version {good.version} ({good.digest:.12}) keeps serving" if good else ""
-        logger.error("plugin not loaded: %s%s", error, keeps)
+        # As text, since handlers may keep records: the error may have a plugin that waits.
+        logger.error("plugin not loaded: %s%s", str(error), keeps)
 
     def forgive(self, scan: Scan) -> None:
         """Drop refusals that no longer hold: the file is gone, or is readable again."""
