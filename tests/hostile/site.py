@@ -28,7 +28,12 @@ CONFIG: dict[str, Any] = {
     # Each attack is to reach its guest, however many failed before it.
     "BREAKER_FAILURES": 0,
     "PROBATION_FAILURES": 0,
-    "GRANTS": {"*": ["log", "clock", "random"], "http_*": ["http"]},
+    "GRANTS": {
+        "*": ["log", "clock", "random"],
+        "http_*": ["http"],
+        "state_*": ["state"],
+        "app_*": ["emit", "call", "session", "metrics"],
+    },
     "STATE": "memory:",
 }
 
@@ -45,6 +50,10 @@ def add_views(app: Flask, plugins: PluginHost) -> None:
     @plugins.hookspec("mirror")
     def mirror(_payload: Any) -> None:
         """Answer nothing: the neighbour does."""
+
+    @plugins.provide("again")
+    def again(_sent: Any) -> Any:
+        return plugins.call("ask", {"question": 1})
 
     @app.get("/ask")
     def asks() -> ResponseReturnValue:

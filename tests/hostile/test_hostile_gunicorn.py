@@ -16,7 +16,7 @@ from server import PATIENCE, ROOT, Site, serve
 from benchmarks.servers import Process, holdings
 from tests.hostile.attack import HEADERS, Ask, Got, ask_neighbour, attack
 from tests.hostile.guest import Guest, all_guests
-from tests.hostile.site import NEIGHBOUR
+from tests.hostile.site import CONFIG, NEIGHBOUR
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -84,7 +84,8 @@ def place(site: Site, guest: Guest) -> list[Path]:
 
     What the app grants goes by names.
     """
-    stem = "http_hostile" if guest.name.startswith("http_") else "hostile"
+    prefix, _, _ = guest.name.partition("_")
+    stem = f"{prefix}_hostile" if f"{prefix}_*" in CONFIG["GRANTS"] else "hostile"
     paths = [site.folder / f"{stem}{n or ''}.wat" for n in range(guest.copies)]
     for path in sorted(site.folder.glob("*hostile*.wat")):
         if path not in paths:

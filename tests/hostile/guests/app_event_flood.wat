@@ -1,0 +1,16 @@
+;; Events without end: those that are too many are dropped.
+;;
+;; answer = "problem"
+;; log = "missed its deadline of 20 ms"
+(module
+  (@custom "plugin_host.manifest" "match.paths = ['/hit**']\nlimits.timeout_ms = 20")
+  (import "plugin_host" "emit" (func $emit (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (func (export "ph_abi_version") (result i32) (i32.const 1))
+  (func (export "ph_alloc") (param $size i32) (result i32) (i32.const 4096))
+  (func (export "on_request") (param $len i32) (result i64)
+    (loop $for_ever
+      (drop (call $emit (i32.const 1024) (i32.const 5) (i32.const 0) (i32.const 1)))
+      (br $for_ever))
+    (i64.const 0))
+  (data (i32.const 1024) "event"))
