@@ -175,10 +175,12 @@ def settled(
     server: Server,
     before: dict[int, Process] | None = None,
     room: Callable[[int], float] = room_for_noise,
+    collect: Callable[[], object] = lambda: None,
 ) -> dict[int, Process]:
     """What each worker holds when it has put away what the requests needed.
 
     :param before: what it held before, if it is to be waited for that it holds no more.
+    :param collect: has the workers collect garbage, which has files open.
     """
     end = time.monotonic() + _QUIET
     time.sleep(_QUIET / 4)
@@ -186,6 +188,7 @@ def settled(
         found = {pid: holdings(pid) for pid in server.pids()}
         if before is None or not grown(before, found, room) or time.monotonic() > end:
             return found
+        collect()
         time.sleep(0.2)
 
 

@@ -31,15 +31,6 @@ _PERMANENT = "plugin-host-watchdog"
 _PATIENCE = 5.0
 
 
-def pytest_collection_finish() -> None:
-    """Have the garbage collector look at what the tests make, and at nothing else.
-
-    The leak detector collects after almost every test: without this, that is most of the time.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 def _threads() -> set[threading.Thread]:
     return {t for t in threading.enumerate() if t.is_alive() and t.name != _PERMANENT}
 
@@ -58,6 +49,16 @@ def _files() -> set[str]:
 def _instances() -> int:
     """How many instances live, in both ways of calling."""
     return sum(len(each.watchdog._watched) for each in engines())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> None:
+    """Have the garbage collector look at what a file's tests make, and at nothing else.
+
+    The leak detector collects after almost every test: without this, that is most of the time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
