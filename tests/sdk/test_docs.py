@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +93,11 @@ def test_first_plugin(build: Any, tmp_path: Path) -> None:
     source.write_text(blocks("ts")[index])
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "language.wasm").write_bytes(build.compile_source(source))
-    code = blocks("python")[0].replace('"build"', repr(str(tmp_path / "build")))
-    names: dict[str, Any] = {}
-    exec(
-        compile(code.replace("@pytest.fixture\n", ""), "doc", "exec"), names
-    )  # the page's own code
-    app = names["site"]()
-    try:
-        names["test_old_pages_move"](app)
-    finally:
-        app.extensions["plugin_host"].close()
+    (tmp_path / "test_language.py").write_text(blocks("python")[0])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_language.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
 
 
 @pytest.mark.node
@@ -133,6 +130,37 @@ def test_c(folder: Path, tmp_path: Path, make_app: MakeApp) -> None:
     subprocess.run(command.split(), cwd=tmp_path, check=True)
     shutil.copy(tmp_path / "hello_c.wasm", folder)
     assert loads(make_app).get("/").headers["x-hello"] == "from C"
+
+
+@pytest.mark.parametrize(
+    ("language", "file", "header"),
+    [
+        pytest.param("go", "main.go", "from Go", marks=pytest.mark.go),
+        pytest.param("rust", "hook.rs", "from Rust", marks=pytest.mark.rust),
+    ],
+)
+def test_wasi(
+    folder: Path, tmp_path: Path, make_app: MakeApp, language: str, file: str, header: str
+) -> None:
+    """The examples in Go and Rust compile with the printed commands, load and add their header."""
+    tool = {"go": "go build", "rust": "rustc"}[language]
+    if not shutil.which(tool.partition(" ")[0]):
+        pytest.skip(f"{tool} is not installed")
+    (tmp_path / file).write_text(blocks(language)[0])
+    (command,) = re.findall(rf"^.*{tool} .*$", "".join(blocks("sh")), re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "target may not be installed" in done.stderr:
+        pytest.skip("not installed: wasm32-wasip1 (rustup target add wasm32-wasip1)")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(tmp_path / "hook.wasm", folder)
+    assert loads(make_app).get("/").headers["x-hello"] == header
 
 
 def loads(make_app: MakeApp) -> Any:
