@@ -36,7 +36,7 @@ _SILENT = (
     "worker {} has not published its state for {:.0f} s, and may serve something else: it hangs,"
     " compiles, or cannot write to the data directory; its log says which"
 )
-_SHOWN = *_KEY, "calls", "errors", "last_error", "load_error", "breaker", "metrics"
+_SHOWN = *_KEY, "loaded_at", "calls", "errors", "last_error", "load_error", "breaker", "metrics"
 
 
 @click.command("status", epilog=_EPILOG)

@@ -180,9 +180,9 @@ def _problem(path: str | Path, status: os.stat_result, limit: int) -> PluginFile
 def unreadable(path: Path, error: OSError) -> PluginFileError:
     """Return our error for a file or folder that the operating system refuses."""
     why = error.strerror or type(error).__name__
-    return PluginFileError(
-        path, f"cannot be read: {why}", "make it readable for the user the server runs as"
-    )
+    readable = "make it readable for the user the server runs as"
+    missing = isinstance(error, FileNotFoundError)
+    return PluginFileError(path, f"cannot be read: {why}", "put it back" if missing else readable)
 
 
 class PluginFolder:

@@ -528,7 +528,7 @@ def test_missing_folder_changes_nothing(world: World, caplog: pytest.LogCaptureF
     scans = [world.scan(after=1) for _ in range(5)]
     assert {scan.removed for scan in scans} == {frozenset()}
     assert {scan.present for scan in scans} == {frozenset({"a"})}
-    assert "No such file" in str(scans[0].folder_error)
+    assert str(scans[0].folder_error).endswith("No such file or directory; put it back")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
