@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import wasmtime
 
@@ -131,7 +131,6 @@ class Instance(abc.ABC):
 
     __slots__ = (
         "__weakref__",
-        "data",
         "deadline",
         "detour",
         "entered_at",
@@ -164,9 +163,7 @@ class Instance(abc.ABC):
         self.expired = False
         #: What a host function raised during the current call.
         self.pending: BaseException | None = None
-        #: For the host functions of the floors above.
-        self.data: Any = None
-        #: Where these take effect (`plugin_host.abi.stage`); None while the instance is being made.
+        #: Where its host functions take effect (`abi.stage`); None while the instance is made.
         self.stage: object = None
         #: Whether its engine counts fuel; if so, what each call may use, and the latest has used.
         self.metered = engine.metered
