@@ -89,7 +89,6 @@ class Guest:
         wear: Wear = Wear(),
         fuel: int = UNLIMITED,
     ) -> None:
-        #: Tells how much fuel the latest call has used.
         self.instance = instance
         self._max_result = max_result
         self._capacity = self._pointer = 0

@@ -111,11 +111,6 @@ class Match:
         return not self.rules or any(rule.may_match(method, path) for rule in self.rules)
 
     @property
-    def uses_method(self) -> bool:
-        """Whether the answer of `matches` depends on the method."""
-        return any(rule.methods is not None for rule in self.rules)
-
-    @property
     def uses_path(self) -> bool:
         """Whether the answer of `matches` depends on the path."""
         return any(rule.paths is not None for rule in self.rules)

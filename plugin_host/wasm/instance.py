@@ -136,7 +136,6 @@ class Instance(abc.ABC):
         "entered_at",
         "expired",
         "fuel",
-        "fuel_used",
         "metered",
         "pending",
         "running",
@@ -165,9 +164,9 @@ class Instance(abc.ABC):
         self.pending: BaseException | None = None
         #: Where its host functions take effect (`abi.stage`); None while the instance is made.
         self.stage: object = None
-        #: Whether its engine counts fuel; if so, what each call may use, and the latest has used.
+        #: Whether its engine counts fuel; if so, what each call may use.
         self.metered = engine.metered
-        self.fuel, self.fuel_used = UNLIMITED, 0
+        self.fuel = UNLIMITED
         #: Set by `write`, which another thread may have called than the one that called the guest.
         self.written = False
         engine.watchdog.watch(self)
@@ -225,12 +224,8 @@ class Instance(abc.ABC):
         def invoke(
             argument: int, start: float, timeout: float, data: bytes = b"", pointer: int = 0, /
         ) -> int:
-            fuel = self.fuel
-            self.refuel(fuel)
-            try:
-                return call(argument, start, timeout, data, pointer)
-            finally:
-                self.fuel_used = fuel - self.fuel_left()
+            self.refuel(self.fuel)
+            return call(argument, start, timeout, data, pointer)
 
         return invoke
 
