@@ -48,19 +48,26 @@ KEYS: Final = (
     seconds("TIMEOUT", 0.05, 0.001, 60, "Default and upper bound of every hook's deadline."),
     seconds("INIT_TIMEOUT", 2.0, 0.001, 60, "Deadline for a new instance to become ready."),
     seconds("COMPILE_TIMEOUT", 20.0, 0.1, 600, "Processor time to compile one module."),
-    count("MAX_INSTANCES", 32, 1, 1024, "a number", "Live instances per plugin version."),
+    count("MAX_INSTANCES", 32, 1, 1024, "a whole number", "Live instances per plugin version."),
     count(
         "MAX_MEMORY", 64 * MIB, 64 * KIB, 4 * GIB - 64 * KIB, "bytes", "Linear memory per instance."
     ),
     count("MAX_FUEL", 0, 0, 10**18, "units", "Upper bound of what a call may compute; 0 is none."),
     ISOLATION,
     count(
-        "RECYCLE_CALLS", 0, 0, 10**9, "a number", "Calls after which an instance goes; 0 is never."
+        "RECYCLE_CALLS",
+        0,
+        0,
+        10**9,
+        "a whole number",
+        "Calls after which an instance goes; 0 is never.",
     ),
     count("MAX_MODULE_SIZE", 32 * MIB, 8, GIB, "bytes", "Size of a plugin's file."),
     count("MAX_BODY", MIB, 0, GIB, "bytes", "Size of a body that is passed to plugins."),
     count("MAX_RESULT", 4 * MIB, 4 * KIB, GIB, "bytes", "Size of what a hook may return."),
-    count("LOG_RATE", 100, 1, 1_000_000, "a number", "Lines per second that a plugin may log."),
+    count(
+        "LOG_RATE", 100, 1, 1_000_000, "a whole number", "Lines per second that a plugin may log."
+    ),
     Key(
         "DATA_DIR",
         None,
@@ -69,20 +76,29 @@ KEYS: Final = (
         parse_data_dir,
     ),
     STATE,
-    count("STATE_MAX_KEYS", 1_000_000, 1, 10**9, "a number", "Keys in one namespace of the store."),
+    count(
+        "STATE_MAX_KEYS",
+        1_000_000,
+        1,
+        10**9,
+        "a whole number",
+        "Keys in one namespace of the store.",
+    ),
     count("STATE_MAX_BYTES", 64 * MIB, 1, 1 << 40, "bytes", "All keys and values of a namespace."),
     count("STATE_MAX_VALUE", 256 * KIB, 1, 64 * MIB, "bytes", "Size of one value in the store."),
     count("MAX_CACHE", 256 * MIB, 0, 1 << 40, "bytes", "Size of the cache of compiled modules."),
-    count("KEEP_VERSIONS", 5, 1, 100, "a number", "Good versions kept of each plugin."),
+    count("KEEP_VERSIONS", 5, 1, 100, "a whole number", "Good versions kept of each plugin."),
     count(
         "PROBATION_FAILURES",
         5,
         0,
         1_000_000,
-        "a number",
+        "a whole number",
         "Failures on probation after which the version before returns; 0 is off.",
     ),
-    count("PROBATION_CALLS", 200, 1, 10**9, "a number", "Calls that end a version's probation."),
+    count(
+        "PROBATION_CALLS", 200, 1, 10**9, "a whole number", "Calls that end a version's probation."
+    ),
     seconds("PROBATION_SECONDS", 30.0, 0.05, 86_400, "Time that ends a version's probation."),
     factor(
         "PROBATION_SLOWDOWN",
@@ -95,7 +111,7 @@ KEYS: Final = (
         10,
         0,
         10_000,
-        "a number",
+        "a whole number",
         "Failures of a plugin in one worker after which it is not called for a while; 0 is off.",
     ),
     seconds("BREAKER_WINDOW", 10.0, 0.1, 3600, "Time within which that many failures count."),

@@ -168,7 +168,7 @@ def test_numbers(suffix: str, value: Any, expected: float) -> None:
         ("COMPILE_TIMEOUT", "seconds from 0.1 to 600"),
         ("POLL_INTERVAL", "seconds from 0.05 to 3600"),
         ("SWITCH_TIMEOUT", "seconds from 0.05 to 60"),
-        ("MAX_INSTANCES", "a number from 1 to 1024"),
+        ("MAX_INSTANCES", "a whole number from 1 to 1024"),
         ("MAX_MEMORY", "bytes from 65536 to 4294901760"),
         ("MAX_MODULE_SIZE", "bytes from 8 to 1073741824"),
         ("MAX_BODY", "bytes from 0 to 1073741824"),
