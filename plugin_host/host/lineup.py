@@ -15,11 +15,12 @@ from ..folder.scan import Candidate, Scan
 from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
 from . import status
+from .lines import came, which
 from .loader import load
 from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
 from .plugin import Plugin
 from .registry import Canary
-from .selection import choose, kept, last_good, name_of, why_not
+from .selection import choose, is_made_of, kept, last_good, name_of, why_not
 from .status import Refusal
 
 logger = logging.getLogger("plugin_host")
@@ -160,7 +161,7 @@ class Lineup:
             elif canary.until <= time.time():
                 del self.canaries[stem]
                 self.serving[stem] = plugin = canary.plugin
-                logger.info("%s: rolled out to all requests", _which(plugin))
+                logger.info("%s: rolled out to all requests", which(plugin))
 
     def status(self) -> list[dict[str, Any]]:
         """Describe what is refused with nothing serving, and what is disabled; from any thread."""
@@ -176,12 +177,12 @@ class Lineup:
         stem, old = chosen.stem, self.serving.get(chosen.stem)
         canary = self.canaries.get(stem)
         if stem not in self._afresh:
-            if old is not None and _is(old, chosen):
+            if old is not None and is_made_of(old, chosen):
                 trust.check(chosen, self._settings)  # its signature may have gone or come
                 self.refused.pop(stem, None)  # a bad version was replaced by the one that serves
                 self.canaries.pop(stem, None)
                 return None
-            if canary is not None and _is(canary.plugin, chosen):
+            if canary is not None and is_made_of(canary.plugin, chosen):
                 return None
         began = time.monotonic()
         plugin = self._make(chosen, background)
@@ -198,8 +199,8 @@ class Lineup:
         self.refused.pop(stem, None)
         logger.info(
             "%s: %s from %s in %.0f ms",
-            _which(plugin),
-            _came(old, self.canaries.get(stem)),
+            which(plugin),
+            came(old, self.canaries.get(stem)),
             plugin.path.name,
             (time.monotonic() - began) * 1000,
         )
@@ -295,21 +296,3 @@ class Lineup:
         self.refused.pop(stem, None)
         if self.serving.pop(stem, None) is not None:
             logger.info("plugin %s: unloaded, it is disabled", name)
-
-
-def _is(plugin: Plugin, candidate: Candidate) -> bool:
-    return plugin.digest == candidate.digest and plugin.path == candidate.module_path
-
-
-def _came(old: Plugin | None, canary: Canary | None) -> str:
-    """Say what became of a version that was loaded, given what served before it."""
-    if old is None:
-        return "loaded"
-    before = f"{old.version} ({old.digest:.12})"
-    if canary is None:
-        return f"replaced {before}"
-    return f"canary for {canary.rollout.share:.3g} of the requests beside {before},"
-
-
-def _which(plugin: Plugin) -> str:
-    return f"plugin {plugin.name} {plugin.version} ({plugin.digest:.12})"

@@ -12,6 +12,7 @@ from ..machine.control import Control, Quarantine
 from ..machine.depot import Depot
 from ..machine.versions import StoredVersion
 from .loader import plugin_name
+from .plugin import Plugin
 
 
 def name_of(candidate: Candidate, settings: Settings) -> str:
@@ -94,3 +95,8 @@ def decided(control: Control, name: str) -> tuple[object, ...]:
     """Return all that was decided of one plugin, for comparing."""
     bad = {d: q.replaced_by for d, q in control.quarantined.items() if q.name == name}
     return name in control.disabled, control.pins.get(name), bad
+
+
+def is_made_of(plugin: Plugin, candidate: Candidate) -> bool:
+    """Whether a plugin was loaded from these very files."""
+    return plugin.digest == candidate.digest and plugin.path == candidate.module_path
