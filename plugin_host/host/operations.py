@@ -8,7 +8,7 @@ the control file in one step, and returns a `Decision`, which also says when a w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -145,18 +145,10 @@ def rollback(host: Host, name: str, by: str, to: str | None = None) -> Decision:
     def change(control: Control) -> Control:
         _check_unpinned(control, name)
         entries = {
-            digest: entry
-            for digest, entry in control.quarantined.items()
-            if entry.name == name and (entry.replaced_by in rejected or digest in rejected)
+            digest: Quarantine(reason, now, name, versions.get(digest, "unknown"))
+            for digest in rejected
         }
-        for digest in rejected - entries.keys():
-            entries[digest] = Quarantine(reason, now, name, versions.get(digest, "unknown"))
-        for digest, entry in entries.items():
-            if digest in control.quarantined:
-                control = decide.release(control, digest)
-            entry = msgspec.structs.replace(entry, replaced_by=target, at=now)
-            control = decide.quarantine(control, digest, entry)
-        return control
+        return _replaced(control, name, entries, target, now)
 
     text = f"{name} is rolled back to {versions.get(target, '')} ({target:.12})"
     return _change(host, name, text, by, change, target)
@@ -228,6 +220,26 @@ def _check_released(control: Control, name: str, digest: str) -> None:
             f"{name} {bad.version} ({digest:.12}) is quarantined: {bad.reason}; lift that first:"
             f" flask plugins release {digest:.12}"
         )
+
+
+def _replaced(
+    control: Control, name: str, rejected: Mapping[str, Quarantine], target: str, now: float
+) -> Control:
+    """Return what quarantines digests; ``target`` takes their place, and of those they replaced.
+
+    :param rejected: the entry of each, unless it has one already.
+    """
+    before = {
+        digest: entry
+        for digest, entry in control.quarantined.items()
+        if entry.name == name and (entry.replaced_by in rejected or digest in rejected)
+    }
+    for digest in before:
+        control = decide.release(control, digest)
+    for digest, entry in {**rejected, **before}.items():
+        entry = msgspec.structs.replace(entry, replaced_by=target, at=now)
+        control = decide.quarantine(control, digest, entry)
+    return control
 
 
 def _current(host: Host, depot: Depot, name: str, control: Control) -> tuple[set[str], str | None]:
