@@ -42,6 +42,19 @@ def original(module: str, name: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", getattr(sys.modules[module], name))
 
 
+#: The idents of threads that were started here.
+_ours: set[int] = set()
+
+
+def _ident() -> int:
+    return cast("int", original("_thread", "get_ident")())
+
+
+def is_ours() -> bool:
+    """Whether the calling thread was started here: under gevent it has no greenlets, and no hub."""
+    return _ident() in _ours
+
+
 class Handle:
     """A thread that was started here."""
 
@@ -57,9 +70,12 @@ class Handle:
             self._thread.start()
 
     def _run(self) -> None:
+        ident = _ident()
+        _ours.add(ident)
         try:
             self._target()
         finally:
+            _ours.discard(ident)
             self._done.release()
 
     def join(self, timeout: float) -> bool:

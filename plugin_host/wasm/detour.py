@@ -191,8 +191,12 @@ def _thread() -> _Thread:
 
 
 def is_needed() -> bool:
-    """Whether a guest's host functions could switch greenlets in this process."""
-    return osthread.is_gevent_patched()
+    """Whether a guest's host functions could switch greenlets in this thread.
+
+    In a thread of ours there are none. To wait there as a greenlet does would give it a hub, which
+    never runs; and what such a thread closes, gevent (from 25.8 on) leaves to that hub to close.
+    """
+    return osthread.is_gevent_patched() and not osthread.is_ours()
 
 
 def asking(detour: Detour[Any], function: Callable[..., T], *arguments: Any) -> T:

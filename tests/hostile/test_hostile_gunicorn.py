@@ -22,8 +22,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: KiB by which the worker may have grown when all have been there.
 ROOM_KIB = 64 << 10
-#: Guests for which things are made that the process keeps: another engine, what isolation needs.
-_FIRST = ("fuel", "remembers_in_memory", "text_of_three_thousand_functions")
+#: Guests for which things are made that the process keeps: another engine, what isolation needs, and
+#: what gevent needs to be woken by another thread.
+_FIRST = (
+    "app_question_with_a_forged_name",
+    "fuel",
+    "remembers_in_memory",
+    "text_of_three_thousand_functions",
+)
 #: What must not be in the server's log.
 _NEVER = ("Traceback", "WORKER TIMEOUT", "Worker failed", "Fatal Python error")
 
@@ -132,7 +138,8 @@ def test_no_hostile_guest_hurts_the_worker(tmp_path: Path, kind: str) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / NEIGHBOUR.name).write_bytes(NEIGHBOUR.read_bytes())
     arguments = worker_arguments(kind, False, "--workers", "1", "--keep-alive", "30")
-    with serve(tmp_path, "tests.hostile.site:create()", *arguments, chdir=ROOT) as site:
+    often = {"FLASK_PLUGIN_HOST_POLL_INTERVAL": "0.05"}  # with gevent there are no events
+    with serve(tmp_path, "tests.hostile.site:create()", *arguments, chdir=ROOT, **often) as site:
         (pid,) = site.workers()
         with Bystander(site) as bystander, asking(site) as ask:
             run(site, ask, [guest for guest in all_guests() if guest.name in _FIRST])
