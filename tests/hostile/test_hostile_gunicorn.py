@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: KiB by which the worker may have grown when all have been there.
 ROOM_KIB = 64 << 10
-#: Guests for which things are made that the process keeps: another engine, what isolation needs, and
-#: what gevent needs to be woken by another thread.
+#: Guests for which things are made that the process keeps: another engine, what isolation needs,
+#: and what gevent needs to be woken by another thread.
 _FIRST = (
     "app_question_with_a_forged_name",
     "fuel",
