@@ -24,6 +24,7 @@ from plugin_host.machine.versionfile import parts_of
 from plugin_host.manifest import parse_manifest
 from plugin_host.message import HeaderEdit, apply_to_environ, edited_headers
 from plugin_host.modules.binary import BinaryError, custom_sections, read_module
+from plugin_host.modules.debuginfo import harmless_debuginfo
 from plugin_host.trust import keyring, signature
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -90,6 +91,8 @@ def module(data: bytes) -> None:
         assert sum(section.size for section in info.sections) <= len(data)
     try:
         sections = custom_sections(data, "plugin_host.manifest")
+        harmless = harmless_debuginfo(data)
+        assert harmless_debuginfo(harmless) == harmless
     except BinaryError:
         return
     assert sum(map(len, sections)) <= len(data)
