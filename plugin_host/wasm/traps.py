@@ -8,7 +8,7 @@ from itertools import islice
 
 import wasmtime
 
-from ..errors import DeadlineExceeded, GuestTrap, HookError
+from ..errors import DeadlineExceeded, GuestTrap, HookError, printable
 from .instance import Instance
 
 #: Frames kept of a guest's backtrace, and characters of one function's name.
@@ -77,7 +77,8 @@ def _frames(exc: BaseException) -> tuple[str, ...]:
     names = [f.func_name for f in exc.frames] if isinstance(exc, wasmtime.Trap) else []
     frames: list[str] = []
     for name, place in islice(_backtrace(str(exc), iter(names)), MAX_FRAMES):
-        frames.append(_printable(name) + (f" at {_printable(place)}" if place else ""))
+        where = f" at {printable(place[:MAX_NAME])}" if place else ""
+        frames.append(printable(name[:MAX_NAME]) + where)
     return tuple(frames)
 
 
@@ -105,10 +106,6 @@ def _named(found: list[list[str]], name: str | None) -> Iterator[tuple[str, str]
     if found and name and not name.startswith(("_Z", "_R")):
         found[-1][0] = name
     yield from ((name, place) for name, place in found)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:MAX_NAME])
 
 
 def _first_line(exc: BaseException) -> str:
