@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
@@ -12,8 +13,11 @@ from typing import Any
 from ..config import Settings
 from ..errors import PluginHostError
 from ..machine.control import Control, Quarantine, quarantine
+from ..machine.datadir import DataDirError
 from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
+from ..machine.trials import Trial, Trials
+from ..machine.versions import VersionError
 from .plugin import Plugin
 
 logger = logging.getLogger("plugin_host")
@@ -69,18 +73,31 @@ class Tally:
         return self.cpu_seconds / self.measured if self.measured >= ENOUGH else None
 
 
+#: What a version is compared with of which nobody knows how the one before it did, because it was
+#: deployed while the site did not run: only one that fails in most of its calls is worse.
+UNKNOWN = Tally(calls=2, faults=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Probation:
-    """A version that has just replaced another.
+    """A version that has replaced another, in this process or before it.
 
-    :param before: the version that it replaced.
-    :param then: what had become of that one's calls at that moment, in this process.
+    :param before: the digest of the one that it replaced; ``version`` is that one's.
+    :param then: what had become of that one's calls at that moment, in one process.
     """
 
     plugin: Plugin
-    before: Plugin
+    before: str
+    version: str
     then: Tally
     started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, plugin: Plugin, trial: Trial) -> Probation:
+        """Go on with a probation that has begun."""
+        then = Tally(trial.calls, trial.faults, trial.measured, trial.cpu_seconds)
+        started = time.monotonic() - max(0.0, time.time() - trial.since)
+        return cls(plugin, trial.before, trial.version, then, started)
 
     def verdict(self, settings: Settings, workers: Iterable[WorkerState], pid: int) -> str | None:
         """Judge by what all workers have seen.
@@ -117,7 +134,7 @@ class Probation:
             return None
         return (
             f"its first {now.measured} calls took {new * 1000:.1f} ms of processor time each,"
-            f" those of version {self.before.version} {old * 1000:.2g} ms"
+            f" those of version {self.version} {old * 1000:.2g} ms"
         )
 
 
@@ -130,9 +147,11 @@ class Probations:
     def __init__(self, settings: Settings, depot: Depot, wake: Callable[[], None]) -> None:
         self._settings = settings
         self._depot = depot
+        self._trials = Trials(depot.datadir)
         self._wake = wake
         self._open: dict[str, Probation] = {}  # by stem
         self._next = 0.0  # when to judge next, of time.monotonic
+        self._complaint: str | None = None
 
     def __bool__(self) -> bool:
         """Whether any version is on probation."""
@@ -151,14 +170,36 @@ class Probations:
                 self._close(stem)
         if not (self._settings.probation_failures or self._settings.probation_slowdown):
             return
+        olds = {plugin.name: plugin for plugin in before.values()}
         for stem, plugin in newest.items():
-            old = before.get(stem)
-            if old is None or old.digest == plugin.digest or stem in self._open:
-                continue
-            if plugin.name in control.pins or old.digest in control.quarantined:
-                continue  # an operator's choice, or the way back
-            self._open[stem] = Probation(plugin, old, Tally.of(old.totals()))
+            old = olds.get(plugin.name)
+            if stem in self._open or old is plugin or plugin.name in control.pins:
+                continue  # the last is an operator's choice
+            trial = self._trial(plugin, old, control)
+            if trial is None or trial.before in control.quarantined:
+                continue  # the latter is the way back
+            self._trials.begin(plugin.name, trial)
+            self._open[stem] = Probation.of(plugin, trial)
+            if old is None:  # has this process come to stay? a command has not
+                self._next = time.monotonic() + INTERVAL
             plugin.on_fault = self._note_fault
+
+    def _trial(self, plugin: Plugin, old: Plugin | None, control: Control) -> Trial | None:
+        """Return the trial of a version that serves from now on, or served before this process."""
+        name, digest, now = plugin.name, plugin.digest, time.time()
+        if old is not None and old.digest != digest:
+            then = dataclasses.astuple(Tally.of(old.totals()))
+            return Trial(digest, old.digest, old.version, now, *then)
+        known = self._trials.read(name)
+        if known is not None and known.digest == digest:
+            return known
+        if old is not None:
+            return None
+        kept = self._depot.versions.history(name)
+        last = next((each for each in kept if each.digest not in control.quarantined), None)
+        if last is None or digest in {each.digest for each in kept}:
+            return None  # the first version, or one that has served before
+        return Trial(digest, last.digest, last.version, now, *dataclasses.astuple(UNKNOWN))
 
     def _note_fault(self) -> None:
         """Called in any thread."""
@@ -174,22 +215,31 @@ class Probations:
         if not self._open or now < self._next:
             return False
         self._next = now + INTERVAL
-        workers, failed = self._depot.workers(), False
+        workers, failed = self._workers(), False
         for stem, probation in list(self._open.items()):
+            plugin = probation.plugin
             reason = probation.verdict(self._settings, workers, os.getpid())
-            if reason is not None:
-                self._close(stem)
-            if reason:
-                self._roll_back(probation, reason)
-                failed = True
+            if reason == "":
+                self._trials.end(plugin.name, plugin.digest)
+            elif reason is None or not self._roll_back(probation, reason):
+                continue
+            self._close(stem)
+            failed |= bool(reason)
         return failed
+
+    def _workers(self) -> list[WorkerState]:
+        try:
+            return self._depot.workers()
+        except DataDirError:
+            return []  # publishing says so; what this process sees counts all the same
 
     def _close(self, stem: str) -> None:
         self._open.pop(stem).plugin.on_fault = lambda: None
 
-    def _roll_back(self, probation: Probation, reason: str) -> None:
+    def _roll_back(self, probation: Probation, reason: str) -> bool:
+        """Quarantine a version; return whether it is, or False to try again later."""
         plugin, before = probation.plugin, probation.before
-        entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before.digest)
+        entry = Quarantine(reason, time.time(), plugin.name, plugin.version, before)
         known = False
 
         def reject(control: Control) -> Control:
@@ -198,18 +248,25 @@ class Probations:
             return quarantine(control, plugin.digest, entry)
 
         try:
+            if self._depot.versions.get(before, plugin.name) is None:
+                raise VersionError(f"the version before it, {before:.12}, is not kept")
             self._depot.control.update(reject, "probation")
         except PluginHostError as exc:
-            logger.error("plugin %s cannot be rolled back: %s", plugin.name, exc)
-            return
+            plugin.on_fault = lambda: None  # it is tried again at the interval
+            if str(exc) != self._complaint:  # once, not each time
+                logger.error("plugin %s cannot be rolled back: %s; %s", plugin.name, exc, reason)
+            self._complaint = str(exc)
+            return False
+        self._complaint = None
         if known:
-            return  # another worker came to the same verdict, and has said so
+            return True  # another worker came to the same verdict, and has said so
         logger.error(
             "plugin %s %s (%.12s): rolled back to %s (%.12s) in all workers: %s",
             plugin.name,
             plugin.version,
             plugin.digest,
-            before.version,
-            before.digest,
+            probation.version,
+            before,
             reason,
         )
+        return True

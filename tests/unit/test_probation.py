@@ -12,6 +12,7 @@ from plugin_host.config import Settings
 from plugin_host.host.plugin import Plugin
 from plugin_host.host.probation import INTERVAL, Probations
 from plugin_host.machine.control import Control
+from plugin_host.machine.datadir import DataDir
 from plugin_host.machine.depot import Depot
 
 
@@ -33,7 +34,8 @@ def test_the_workers_are_looked_at_at_an_interval_and_after_a_fault(
         return []
 
     settings = Settings.from_mapping({}, tmp_path)
-    depot = cast("Depot", SimpleNamespace(workers=workers))
+    datadir = DataDir.open(tmp_path / "data")
+    depot = cast("Depot", SimpleNamespace(workers=workers, datadir=datadir))
     probations = Probations(settings, depot, lambda: woken.append(now[0]))
     old, new = version("a"), version("b")
     probations.judge()
