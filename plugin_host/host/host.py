@@ -12,7 +12,6 @@ from typing import Any
 from .. import osthread, trust
 from ..abi.app import NO_APP, App
 from ..config import Settings
-from ..errors import ConfigError
 from ..folder.scan import Scan
 from ..folder.scanner import FolderScanner
 from ..folder.watcher import Watcher
@@ -21,6 +20,7 @@ from ..machine.control import describe
 from ..machine.depot import open_depot
 from ..wasm.runtime import rest
 from . import status
+from .absent import Borrowed, check_folder, served_elsewhere
 from .appservices import AppServices
 from .change import Change, changes_of
 from .lineup import Lineup
@@ -54,13 +54,13 @@ class Host:
         on_change: Callable[[tuple[Change, ...]], None] | None = None,
         app: App = NO_APP,
     ) -> None:
-        _check_folder(settings)
         trust.prepare(settings)
         self.settings = settings
         #: What serves now; replaced as a whole, never changed.
         self.snapshot = Snapshot()
         #: What is shared with the other workers of the machine; None if there is no place for it.
         self.depot = open_depot(settings) if settings.enabled else None
+        check_folder(settings, self.depot)
         #: What plugins' host functions may use of this app.
         self.services = AppServices(settings, app)
         self._on_change = on_change
@@ -72,6 +72,7 @@ class Host:
         self._lock = osthread.allocate_lock()  # guards all that follows, and reconciling
         self._lineup = Lineup(settings, self.depot, self.services.of)
         self._serving: dict[str, Plugin] = {}  # by stem: what the snapshot was made of
+        self._borrowed = Borrowed()
         self._awaited: set[str] = set()  # stems of which what was decided is not yet followed
         self._followed = 0  # the generation that is followed in full
         self._switch = self._make_switch()
@@ -130,6 +131,8 @@ class Host:
             self._follow_control(quietly=initial)
             scan = self._scanner.scan(initial=initial)
             self._follow_folder(scan, background=not initial)
+            if initial and scan.folder_error and not self._lineup.serving:
+                self._borrow()
             differs = self._differs()
             swapped = (initial or self._agreed()) and differs
             changes = self._publish() if swapped else ()
@@ -155,7 +158,7 @@ class Host:
 
     def _follow_folder(self, scan: Scan, background: bool) -> None:
         lineup = self._lineup
-        for stem in scan.removed:
+        for stem in scan.removed | self._borrowed.gone(scan):
             lineup.remove(stem)
         for candidate in scan.candidates:
             lineup.take(candidate, background)
@@ -163,6 +166,12 @@ class Host:
             lineup.refuse(problem.stem, problem.error, None)
         lineup.forgive(scan)
         lineup.promote()
+
+    def _borrow(self) -> None:
+        """While the folder is away at the start, serve what the other workers serve."""
+        for candidate in served_elsewhere(self.settings, self.depot):
+            self._borrowed.add(candidate.stem)
+            self._lineup.take(candidate, background=False)
 
     def _follow_control(self, quietly: bool) -> None:
         """Have the plugins looked at again of which something else was decided."""
@@ -270,25 +279,6 @@ class Host:
             "plugins": [*serving, *canaries, *self._lineup.status()],
             "watcher": self._watcher.health() if self.settings.reload else None,
         }
-
-
-def _check_folder(settings: Settings) -> None:
-    folder = settings.dir
-    if settings.create_dir:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ConfigError(
-                f"PLUGIN_HOST_DIR {str(folder)!r} cannot be created: {exc.strerror};"
-                " name a folder that this process may write"
-            ) from exc
-    if not folder.exists():
-        raise ConfigError(
-            f"PLUGIN_HOST_DIR {str(folder)!r} does not exist; create it, name another folder, or"
-            " set PLUGIN_HOST_CREATE_DIR"
-        )
-    if not folder.is_dir():
-        raise ConfigError(f"PLUGIN_HOST_DIR {str(folder)!r} is not a folder; name a folder")
 
 
 def _nothing() -> None:

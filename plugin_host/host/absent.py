@@ -1,0 +1,99 @@
+"""A plugins folder that is away when a worker starts: it is being replaced, and others serve on.
+
+An error there would end more than the worker: gunicorn's master gives up the whole site when a
+worker cannot boot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from ..config import Settings
+from ..errors import ConfigError
+from ..folder.scan import Candidate, Scan
+from ..folder.settling import Timing
+from ..machine.datadir import DataDirError
+from ..machine.depot import Depot
+from ..machine.fleet import WorkerState
+
+logger = logging.getLogger("plugin_host")
+
+
+def check_folder(settings: Settings, depot: Depot | None) -> None:
+    """Make the plugins folder if that is wanted; it may be away while other workers serve from it.
+
+    :raises ConfigError: it is not there, or is not a folder.
+    """
+    folder = settings.dir
+    if settings.create_dir:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigError(
+                f"PLUGIN_HOST_DIR {str(folder)!r} cannot be created: {exc.strerror};"
+                " name a folder that this process may write"
+            ) from exc
+    if not folder.exists() and _others(settings, depot):
+        logger.error(
+            "plugins folder %s is away; what the other workers serve serves here, too", folder
+        )
+        return
+    if not folder.exists():
+        raise ConfigError(
+            f"PLUGIN_HOST_DIR {str(folder)!r} does not exist; create it, name another folder, or"
+            " set PLUGIN_HOST_CREATE_DIR"
+        )
+    if not folder.is_dir():
+        raise ConfigError(f"PLUGIN_HOST_DIR {str(folder)!r} is not a folder; name a folder")
+
+
+def served_elsewhere(settings: Settings, depot: Depot | None) -> Iterator[Candidate]:
+    """Yield what the machine's other workers serve from the same folder, of what is kept."""
+    if depot is None:
+        return
+    newest = sorted(_others(settings, depot), key=lambda worker: worker.published_at)
+    plugins = {p.get("name"): p for each in newest for p in each.status.get("plugins", ())}
+    for name, plugin in plugins.items():
+        if plugin.get("state") == "serving":
+            candidate = depot.versions.get(str(plugin.get("digest")), name)
+            if candidate is not None:
+                yield candidate
+
+
+def _others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
+    """Return the live workers that look at the same folder; none where nobody can tell."""
+    try:
+        workers = [] if depot is None else depot.workers()
+    except DataDirError:
+        return []
+    return [worker for worker in workers if worker.status.get("dir") == str(settings.dir)]
+
+
+class Borrowed:
+    """The stems of plugins that serve although no file of theirs was there at the start."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stems: set[str] = set()
+        self._back_since: float | None = None
+
+    def add(self, stem: str) -> None:
+        """Note that a stem serves without a file."""
+        self._stems.add(stem)
+
+    def gone(self, scan: Scan) -> frozenset[str]:
+        """Return those that did not come back with the folder; a new one is filled first."""
+        if not self._stems or scan.folder_error is not None:
+            self._back_since = None
+            return frozenset()
+        self._stems -= scan.present
+        if not self._stems:
+            return frozenset()
+        if self._back_since is None:
+            self._back_since = self._clock()
+        if self._clock() - self._back_since < Timing().new_folder:
+            return frozenset()
+        gone, self._stems = frozenset(self._stems), set()
+        return gone
