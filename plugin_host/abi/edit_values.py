@@ -22,6 +22,8 @@ MAX_NAME, MAX_VALUE = 256, 32_768
 """Bytes of a header's name and value: many clients give up at a line of 64 KiB."""
 MAX_TARGET = 16_384
 """Bytes of a path, and of a query: servers take some 8 KiB from clients, and apps rely on that."""
+MAX_HOST = 253
+"""Characters of a name in the DNS."""
 URLS = frozenset(("location", "content-location"))
 """Headers of responses that the framework takes apart when it sends them."""
 
@@ -87,11 +89,14 @@ def header_value(op: int, value: bytes, at: int, value_at: int) -> str:
 
 def check_url(value: str, value_at: int) -> None:
     """Check the value of one of `URLS`."""
+    rule = "Location and Content-Location are URLs whose host and port can be read"
     try:
         parts = urlsplit(value)
-        (parts.hostname or "").encode("idna"), parts.port
+        host, _ = parts.hostname or "", parts.port
+        if len(host) > MAX_HOST:  # to encode a long one takes a quarter of a second
+            raise BadResult(value_at, rule)
+        host.encode("idna")
     except ValueError as exc:
-        rule = "Location and Content-Location are URLs whose host and port can be read"
         raise BadResult(value_at, rule) from exc
 
 
