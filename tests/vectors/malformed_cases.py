@@ -231,9 +231,10 @@ def url_cases(hook: str, first: bytes = b"") -> list[Case]:
             b"//a:b",
             b"http://a..b/",
             b"//\xe2\x84\xab/",
+            b"//" + b"a." * 127,
         ):
             edit, at = raw_edit(1, name, value), len(HEADER) + len(first) + 8 + len(name)
-            label = f"{'answer, ' if first else ''}{name.decode()} {value!r}"
+            label = f"{'answer, ' if first else ''}{name.decode()} {value[:20]!r}"
             cases.append(Case(label, hook, listed(first, edit), at, URL))
     return cases
 
