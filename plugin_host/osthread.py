@@ -101,3 +101,12 @@ def sleep(seconds: float) -> None:
 def allocate_lock() -> Lock:
     """Return a lock whose waiters block their OS thread."""
     return cast("Lock", original("_thread", "allocate_lock")())
+
+
+def close(fd: int) -> None:
+    """Close a descriptor now.
+
+    gevent's ``os.close`` leaves all but regular files to the thread's hub, if the thread has one;
+    in a thread that was started here it never runs.
+    """
+    original("os", "close")(fd)

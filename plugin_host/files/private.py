@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from .. import osthread
+
 #: A user and a group, which get what root makes for them; None: whoever makes it keeps it.
 Owner: TypeAlias = tuple[int, int] | None
 
@@ -161,4 +163,4 @@ def _sync(folder: Path) -> None:
     try:
         os.fsync(fd)
     finally:
-        os.close(fd)
+        osthread.close(fd)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from plugin_host import osthread
 from plugin_host.config import Settings
 from plugin_host.errors import PluginFileError
 from plugin_host.folder.hygiene import Hygiene
@@ -137,7 +138,7 @@ def read_whole(
     except OSError as error:
         raise unreadable(path, error) from error
     finally:
-        os.close(fd)
+        osthread.close(fd)
 
 
 def _read_open(
