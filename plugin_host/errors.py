@@ -21,6 +21,7 @@
     │   ├── GuestError           the guest declared an error, with a message
     │   ├── PoolExhausted        no instance became free in time
     │   ├── CircuitOpen          the plugin has failed too often to be called now
+    │   ├── NotLoaded            the plugin did not load when the process started
     │   └── PayloadError         a business hook's payload or answer does not fit its hookspec
     └── StateError               an operation on the store failed; carries a code for programs
         ├── StateUnavailable     the backend is away, locked, full, damaged or too slow
@@ -194,6 +195,13 @@ class CircuitOpen(HookError):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(f"not called: it failed too often, and is tried again in {seconds:.3g} s")
+
+
+class NotLoaded(HookError):
+    """The plugin did not load when the process started, and no good version of it is kept."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not loaded: {why}")
 
 
 class PayloadError(HookError):

@@ -24,6 +24,7 @@ from .absent import Borrowed, check_folder, served_elsewhere
 from .appservices import AppServices
 from .change import Change, changes_of
 from .lineup import Lineup
+from .naming import freed
 from .plugin import Plugin
 from .probation import Probations
 from .registry import Snapshot
@@ -139,6 +140,7 @@ class Host:
             kept = self._keep()
             judged = self._probations is not None and self._probations.judge()
             done = self._note_followed(scan, differs > swapped)
+            self._lineup.starting = False
             if not initial:
                 self._announce(swapped or done)
                 self._tidy(kept)
@@ -206,9 +208,11 @@ class Host:
     def _differs(self) -> bool:
         """Whether what is to serve is not what the snapshot has."""
         lineup = self._lineup
-        return lineup.serving != self._serving or {*lineup.canaries.values()} != {
-            *self.snapshot.canaries
-        }
+        return (
+            lineup.serving != self._serving
+            or {*lineup.canaries.values()} != {*self.snapshot.canaries}
+            or {*lineup.standing_in.values()} != self.snapshot.standing_in
+        )
 
     def _agreed(self) -> bool:
         """Whether to swap, at once or after a wait for the other workers; if not, look again."""
@@ -224,14 +228,17 @@ class Host:
     def _publish(self) -> tuple[Change, ...]:
         """Swap the snapshot: the one place where what serves changes."""
         lineup = self._lineup
-        for stem in lineup.freed():
+        for stem in freed(lineup.serving, lineup.refused):
             self._scanner.forget(stem)
         before, self._serving = self._serving, dict(lineup.serving)
         if self._probations is not None:
             newest = {stem: canary.plugin for stem, canary in lineup.canaries.items()}
             self._probations.begin({**self._serving, **newest}, before, lineup.control)
         self.snapshot = Snapshot(
-            self._serving.values(), self.snapshot.generation + 1, lineup.canaries.values()
+            self._serving.values(),
+            self.snapshot.generation + 1,
+            lineup.canaries.values(),
+            lineup.standing_in.values(),
         )
         return changes_of(before, self._serving)
 

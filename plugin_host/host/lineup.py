@@ -21,6 +21,7 @@ from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
 from .plugin import Plugin
 from .registry import Canary
 from .selection import choose, is_made_of, kept, last_good, name_of, why_not
+from .standin import StandIn, stand_in
 from .status import Refusal
 
 logger = logging.getLogger("plugin_host")
@@ -52,8 +53,11 @@ class Lineup:
         #: Plugins' names by stem: of all that were seen, and of those that an operator disabled.
         self.names: dict[str, str] = {}
         self.disabled: dict[str, str] = {}
-        #: Why a stem's newest files do not serve.
+        #: Why a stem's newest files do not serve, and what holds instead if nothing serves.
         self.refused: dict[str, Refusal] = {}
+        self.standing_in: dict[str, StandIn] = {}
+        #: Until the first swap: there is no other state to stay in.
+        self.starting = True
         self._afresh: set[str] = set()  # stems to load again although nothing changed
         #: By stem, the digests of files that do not serve, and of what serves instead.
         self._overruled: dict[str, tuple[str, str] | None] = {}
@@ -88,6 +92,9 @@ class Lineup:
             self.refuse(stem, exc, candidate.digest)
             if stem not in self.serving:
                 self._fall_back(candidate)
+            if stem not in self.serving and self.starting:
+                instead = stand_in(candidate, exc, self._settings, self._depot)
+                self.standing_in |= {stem: instead} if instead is not None else {}
 
     def _note_overruled(
         self, candidate: Candidate, chosen: Candidate, name: str, background: bool
@@ -116,6 +123,7 @@ class Lineup:
         self.refused.pop(stem, None)
         self.disabled.pop(stem, None)
         self.names.pop(stem, None)
+        self.standing_in.pop(stem, None)
         plugin = self.serving.pop(stem, None)
         if plugin is not None:
             logger.info("plugin %s %s: unloaded, its file is gone", plugin.name, plugin.version)
@@ -144,15 +152,6 @@ class Lineup:
             if gone or (refusal.digest is None and stem not in failing):
                 del self.refused[stem]
 
-    def freed(self) -> list[str]:
-        """Return the stems that were refused for a name that nobody has any more."""
-        names = {plugin.name for plugin in self.serving.values()}
-        return [
-            stem
-            for stem, refusal in self.refused.items()
-            if isinstance(refusal.error, NameTaken) and refusal.error.name not in names
-        ]
-
     def promote(self) -> None:
         """Let the versions serve all whose rollout has come to its end."""
         for stem, canary in list(self.canaries.items()):
@@ -166,11 +165,9 @@ class Lineup:
     def status(self) -> list[dict[str, Any]]:
         """Describe what is refused with nothing serving, and what is disabled; from any thread."""
         refused, disabled = dict(self.refused), dict(self.disabled)  # asked for by any thread
-        failed = sorted(refused.keys() - self.serving.keys())
-        return [
-            *(status.failed(stem, refused[stem]) for stem in failed),
-            *(status.disabled(name, stem) for stem, name in sorted(disabled.items())),
-        ]
+        failed, instead = sorted(refused.keys() - self.serving.keys()), self.standing_in
+        bad = [status.failed(stem, refused[stem], instead.get(stem)) for stem in failed]
+        return bad + [status.disabled(name, stem) for stem, name in sorted(disabled.items())]
 
     def _load(self, chosen: Candidate, background: bool) -> Plugin | None:
         """Load a version, to serve all or a share, and return it; None if it serves already."""
@@ -197,6 +194,7 @@ class Lineup:
             self.serving[stem] = plugin
         self._afresh.discard(stem)
         self.refused.pop(stem, None)
+        self.standing_in.pop(stem, None)
         logger.info(
             "%s: %s from %s in %.0f ms",
             which(plugin),
@@ -294,5 +292,6 @@ class Lineup:
     def _disable(self, stem: str, name: str) -> None:
         self.disabled[stem] = name
         self.refused.pop(stem, None)
+        self.standing_in.pop(stem, None)
         if self.serving.pop(stem, None) is not None:
             logger.info("plugin %s: unloaded, it is disabled", name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
@@ -27,6 +27,7 @@ from ..errors import (
     HookError,
     InitError,
     ManifestError,
+    ModuleError,
 )
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
@@ -125,6 +126,28 @@ def plugin_name(candidate: Candidate) -> str:
         return read_manifest(candidate, _binary(candidate)).name
     except BinaryError:  # loading it will say what is wrong
         return candidate.stem.lower()
+
+
+def known_hooks(candidate: Candidate) -> tuple[Manifest, tuple[str, ...]]:
+    """Return the manifest and the hooks of files that may not load, as far as they tell.
+
+    :raises PluginLoadError: there is no manifest that can be read.
+    """
+    try:
+        wasm = _binary(candidate)
+    except ModuleError:
+        wasm = b""  # a manifest beside it tells enough
+    try:
+        manifest = read_manifest(candidate, wasm)
+    except BinaryError as exc:
+        raise refusal(candidate.module_path, exc) from exc
+    if manifest.hooks is not None:
+        return manifest, manifest.hooks
+    try:
+        return manifest, find_hooks(candidate, read_module(wasm), manifest)
+    except (BinaryError, ExportError):
+        said = manifest.on_failure
+        return manifest, tuple(said) if isinstance(said, Mapping) else ()
 
 
 def _binary(candidate: Candidate) -> bytes:

@@ -60,3 +60,13 @@ def exchange(
             return [*moves.values()]
         step = refused[holder].error if holder in refused else None
     return []
+
+
+def freed(serving: Mapping[str, Plugin], refused: Mapping[str, Refusal]) -> list[str]:
+    """Return the stems that were refused for a name that nobody has any more."""
+    names = {plugin.name for plugin in serving.values()}
+    return [
+        stem
+        for stem, refusal in refused.items()
+        if isinstance(refusal.error, NameTaken) and refusal.error.name not in names
+    ]

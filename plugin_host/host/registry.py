@@ -52,19 +52,23 @@ class Snapshot:
         plugins: Iterable[Plugin] = (),
         generation: int = 0,
         canaries: Iterable[Canary] = (),
+        standing_in: Iterable[Plugin] = (),
     ) -> None:
         self.generation = generation
         #: New versions that some requests meet: see `for_request`.
         self.canaries = tuple(canaries)
         self._variants: dict[tuple[bool, ...], Snapshot] = {}
         #: In calling order: by the manifests' ``order``, then by name.
-        self.plugins = tuple(sorted(plugins, key=lambda p: (p.manifest.order, p.name)))
-        self._http = tuple(p for p in self.plugins if {ON_REQUEST, ON_RESPONSE} & {*p.hooks})
+        self.plugins = _in_order(plugins)
+        #: What fails in place of plugins that are not there.
+        self.standing_in = frozenset(standing_in)
+        called = _in_order((*self.plugins, *self.standing_in))
+        self._http = tuple(p for p in called if {ON_REQUEST, ON_RESPONSE} & {*p.hooks})
         self._by_path = any(p.manifest.match.uses_path for p in self._http)
         self._plans: dict[tuple[str, str, str | None], Plan | None] = {}
         self._early: dict[tuple[str, str], Plan | None] = {}
         hooks: dict[str, tuple[Plugin, ...]] = {}
-        for plugin in self.plugins:
+        for plugin in called:
             for hook in plugin.hooks:
                 hooks[hook] = (*hooks.get(hook, ()), plugin)
         #: The plugins that export a hook, by its name, in calling order.
@@ -81,7 +85,8 @@ class Snapshot:
         variant = self._variants.get(chosen)
         if variant is None:
             new = {c.plugin.name: c.plugin for c in itertools.compress(self.canaries, chosen)}
-            variant = Snapshot((new.get(p.name, p) for p in self.plugins), self.generation)
+            plugins = [new.get(plugin.name, plugin) for plugin in self.plugins]
+            variant = Snapshot(plugins, self.generation, (), self.standing_in)
             self._variants[chosen] = variant
         return variant
 
@@ -123,6 +128,10 @@ class Snapshot:
             tuple(p for p in met if ON_REQUEST in p.hooks),
             tuple(p for p in reversed(met) if ON_RESPONSE in p.hooks),
         )
+
+
+def _in_order(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
+    return tuple(sorted(plugins, key=lambda plugin: (plugin.manifest.order, plugin.name)))
 
 
 def _remember(cache: dict[Any, T], key: Any, value: T) -> T:

@@ -75,11 +75,15 @@ def _absent(name: str, state: str) -> dict[str, Any]:
     }
 
 
-def failed(stem: str, refusal: Refusal) -> dict[str, Any]:
-    """Describe a plugin of which no version serves."""
+def failed(stem: str, refusal: Refusal, instead: Plugin | None) -> dict[str, Any]:
+    """Describe a plugin of which no version serves.
+
+    :param instead: what stands in for it: its hooks are those whose failure policies hold.
+    """
     error = str(refusal.error)
     return {
         **_absent(stem, "failed"),
+        "hooks": [] if instead is None else list(instead.hooks),
         "file": refusal.error.path.name,
         "digest": refusal.digest,
         "load_error": error,
