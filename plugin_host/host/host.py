@@ -61,7 +61,8 @@ class Host:
         self.snapshot = Snapshot()
         #: What is shared with the other workers of the machine; None if there is no place for it.
         self.depot = open_depot(settings) if settings.enabled else None
-        check_folder(settings, self.depot)
+        if settings.enabled:
+            check_folder(settings, self.depot)
         #: What plugins' host functions may use of this app.
         self.services = AppServices(settings, app)
         self._on_change = on_change

@@ -265,7 +265,7 @@ def resolve(prefix: str, digests: Iterable[str], what: str) -> str:
         which = ", ".join(digest[: len(prefix) + 8] for digest in fitting)
         raise VersionError(f"{prefix} begins more than one {what}: {which}; give more digits")
     known = ", ".join(f"{digest:.12}" for digest in there) or "none"
-    raise VersionError(f"no {what} begins with {prefix!a}; kept: {known}")
+    raise VersionError(f"no {what} begins with {prefix!a}; there are: {known}")
 
 
 def _mtime_ns(path: Path) -> int:

@@ -124,9 +124,16 @@ class Engine:
 
 
 def _invalid(path: Path, exc: Exception) -> ModuleError:
+    why = one_line(str(exc))
+    if "memory executable" in why:
+        return ModuleError(
+            path,
+            f"cannot be made executable in this process: {why}",
+            "take MemoryDenyWriteExecute=yes out of the systemd unit, or allow execmem in SELinux",
+        )
     return ModuleError(
         path,
-        f"is not a valid WebAssembly module: {one_line(str(exc))}",
+        f"is not a valid WebAssembly module: {why}",
         "rebuild it as a core module without proposals beyond "
         + ", ".join(name[5:] for name, on in FEATURES.items() if on),
     )

@@ -16,10 +16,8 @@ MAX_FRAMES, MAX_NAME = 20, 120
 
 # What a backtrace looks like in the text of an error, the only place where source lines are:
 #     0:     0x9c - guess
-#                     at /src/shop/price.c:7:7
-#               - ask                                   (into which guess was inlined)
-#                     at /src/shop/price.c:11:10
-_FRAME = re.compile(r" *(\d+: +0x[0-9a-f]+| {8,}) - (?:[^!]*!)?(.*)")
+#                     at price.c:7:0
+_FRAME = re.compile(r" *+\d+: +0x[0-9a-f]+ - (?:[^!]*!)?(.*)")
 _PLACE = re.compile(r" {8,}at (?:.*[/\\])?([^/\\]+:\d+):\d+")
 
 
@@ -33,6 +31,10 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     pending, instance.pending = instance.pending, None
     if isinstance(pending, DeadlineExceeded):  # host functions do not know the call's timeout
         return DeadlineExceeded(timeout, _frames(exc))
+    if type(pending) is GuestTrap and not pending.frames:  # host functions do not know who called
+        trap = GuestTrap(pending.message, pending.code, _frames(exc))
+        trap.__cause__ = pending.__cause__
+        return trap
     if isinstance(pending, HookError) or (
         pending is not None and not isinstance(pending, Exception)
     ):
@@ -82,30 +84,21 @@ def _frames(exc: BaseException) -> tuple[str, ...]:
     return tuple(frames)
 
 
-def _backtrace(text: str, names: Iterator[str | None]) -> Iterator[tuple[str, str]]:
-    """Yield function and place of each frame in an error's text, inlined ones as frames.
+def _backtrace(text: str, names: Iterator[str | None]) -> list[tuple[str, str]]:
+    """Return function and place of each frame in an error's text.
 
     :param names: of the functions in the module: the text demangles also what is not mangled, and
         calls a function ``f`` "float".
     """
-    found: list[list[str]] = []
+    frames: list[tuple[str, str]] = []
     for line in text.partition("\n\n")[0].splitlines():
-        if place := _PLACE.fullmatch(line):
-            if found:
-                found[-1][1] = place[1]
+        if frames and (place := _PLACE.fullmatch(line)):
+            frames[-1] = frames[-1][0], place[1]
         elif frame := _FRAME.fullmatch(line):
-            if frame[1].strip() and found:
-                yield from _named(found, next(names, None))
-                found = []
-            found.append([frame[2], ""])
-    yield from _named(found, next(names, None))
-
-
-def _named(found: list[list[str]], name: str | None) -> Iterator[tuple[str, str]]:
-    """Yield what was inlined into a function, and then the function by its own name."""
-    if found and name and not name.startswith(("_Z", "_R")):
-        found[-1][0] = name
-    yield from ((name, place) for name, place in found)
+            name = next(names, None)
+            plain = name and not name.startswith(("_Z", "_R"))
+            frames.append((name if name and plain else frame[1], ""))
+    return frames
 
 
 def _first_line(exc: BaseException) -> str:

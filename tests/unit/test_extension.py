@@ -768,6 +768,14 @@ def test_a_disabled_host_loads_and_registers_nothing(make_app: MakeApp, folder: 
         assert (plugins.call("price"), plugins.status()["plugins"]) == ("default", [])
 
 
+def test_a_disabled_host_wants_no_folder(make_app: MakeApp, folder: Path) -> None:
+    """Where plugins are turned off, a folder that was never made is no error."""
+    folder.rmdir()
+    app, _ = make_app(ENABLED=False)
+    app.add_url_rule("/", view_func=lambda: "ok")
+    assert app.test_client().get("/").status_code == 200
+
+
 def test_status_is_json_and_says_what_serves_and_what_does_not(
     make_app: MakeApp, folder: Path
 ) -> None:

@@ -212,8 +212,17 @@ def test_errors_meant_for_the_caller_pass_through_the_guest(
 ) -> None:
     """Our own errors, and those that end the process, arrive as they were raised."""
     guest = start(make(_CALLS_HOST, _raising(kind)))
-    with pytest.raises(kind, match=r"^stop$"):
+    with pytest.raises(kind, match=r"^stop( \(in <wasm function 1>\))?$"):
         call(guest, "f")
+
+
+def test_a_trap_that_a_host_function_raises_says_who_called(make: Make, fast_call: bool) -> None:
+    """What a guest asked for wrongly is told with the guest's functions."""
+    named = _CALLS_HOST.replace("(func (export", "(func $asks (export")
+    guest = start(make(named, _raising(GuestTrap)))
+    with pytest.raises(GuestTrap) as caught:
+        call(guest, "f")
+    assert caught.value.frames == (("asks",) if fast_call else ())
 
 
 def test_hammer_host_exceptions_reach_only_their_own_caller(make: Make) -> None:

@@ -221,11 +221,11 @@ def test_an_abbreviated_digest_finds_a_version(store: VersionStore) -> None:
 def test_what_is_not_found_is_told(store: VersionStore) -> None:
     """A beginning that fits none names those there are; one that fits several names these."""
     put(store, ONE)
-    with pytest.raises(VersionError, match=f"tax begins with 'xyz'; kept: {ONE.digest[:12]}$"):
+    with pytest.raises(VersionError, match=f"tax begins with 'xyz'; there are: {ONE.digest[:12]}$"):
         store.find("tax", "xyz")
     with pytest.raises(VersionError, match="no version of tax begins with ''"):
         store.find("tax", "")
-    with pytest.raises(VersionError, match="no version of rates begins with 'a'; kept: none"):
+    with pytest.raises(VersionError, match="no version of rates begins with 'a'; there are: none"):
         store.find("rates", "a")
     with pytest.raises(VersionError, match="ab begins more than one thing: abc1, abc2; give more"):
         resolve("ab", ["abc1", "abc2", "b"], "thing")
