@@ -11,12 +11,12 @@ from typing import Any
 from benchmarks.inprocess import Technologies
 from benchmarks.measure import Case, Plan, measure
 from benchmarks.results import Outcome
-from plugin_host.abi import host_functions, state_functions
-from plugin_host.abi.app import App
-from plugin_host.abi.services import Services
-from plugin_host.abi.stage import LIVE
 from plugin_host.config import CAPABILITIES, Settings
 from plugin_host.hookspec import Question
+from plugin_host.hostfunctions import offered, state_functions
+from plugin_host.hostfunctions.app import App
+from plugin_host.hostfunctions.services import Services
+from plugin_host.hostfunctions.stage import LIVE
 from plugin_host.state import Namespace
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
@@ -91,7 +91,7 @@ def _call(name: str, kind: str, arguments: str) -> str:
 
 def _guest(services: Services) -> Instance:
     engine = choose_engine(True)
-    functions = [function for function, _ in host_functions.functions(services).values()]
+    functions = [function for function, _ in offered.functions(services).values()]
     module = engine.compile(wat_to_wasm(_wat().encode(), PATH), PATH)
     instance = link(engine, module, functions, PATH).instance(Limits(), monotonic(), 10.0)
     instance.stage = LIVE

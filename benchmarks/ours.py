@@ -16,9 +16,9 @@ from benchmarks.works import Environ
 from plugin_host.abi.guest import Guest
 from plugin_host.abi.native import BODY, EditsDecoder, RequestEncoder
 from plugin_host.config import Settings
-from plugin_host.host.dispatch import NO_BODY, Body, Exchange
 from plugin_host.host.host import Host
 from plugin_host.message import apply_to_environ
+from plugin_host.serving.dispatch import NO_BODY, Body, Exchange
 from plugin_host.wasm.instance import Limits
 from plugin_host.wasm.runtime import fast_engine, link
 

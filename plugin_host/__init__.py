@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from .abi.app import Event
 from .errors import (
     BadResult,
     CircuitOpen,
@@ -36,6 +35,7 @@ from .errors import (
 )
 from .extension import PluginHost, plugin_event, plugins_changed
 from .host.change import Change
+from .hostfunctions.app import Event
 from .problem import HookFailed
 
 __all__ = [

@@ -12,7 +12,7 @@ from werkzeug.utils import cached_property
 from werkzeug.wsgi import ClosingIterator, get_input_stream
 
 from .abi.native import BODY, BODY_OMITTED
-from .host.dispatch import Body
+from .serving.dispatch import Body
 
 _CHUNK = 65_536
 OMITTED = Body(flags=BODY_OMITTED)

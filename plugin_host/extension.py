@@ -14,18 +14,18 @@ from blinker import Namespace
 from flask import Flask, current_app, has_request_context, request, session
 from flask.logging import default_handler, has_level_handler
 
-from .abi import metrics
-from .abi.app import App, Event
-from .abi.metrics import by_plugin
 from .config import Settings
 from .errors import ConfigError
 from .hookspec import HookSpec, Question
-from .host import dispatch
 from .host.change import Change
-from .host.dispatch import Exchange
 from .host.exposition import exposition
-from .host.failure import request_id
 from .host.host import Host
+from .hostfunctions import metrics
+from .hostfunctions.app import App, Event
+from .hostfunctions.metrics import by_plugin
+from .serving import dispatch
+from .serving.dispatch import Exchange
+from .serving.failure import request_id
 from .site import EXTENSION, Site, pinned_key
 
 #: Sent with the app as sender, in the thread that reloads, after what serves has changed in this

@@ -11,13 +11,13 @@ from werkzeug.datastructures import Headers
 
 from . import bodies
 from .errors import HookError
-from .host import dispatch
-from .host.dispatch import Exchange, Failed, Rerouted, TooLarge
-from .host.failure import request_id
 from .host.host import Host
-from .host.registry import UNDECIDED
 from .message import BODILESS, Answer
 from .problem import BodyTooLarge, HookFailed
+from .serving import dispatch
+from .serving.dispatch import Exchange, Failed, Rerouted, TooLarge
+from .serving.failure import request_id
+from .serving.registry import UNDECIDED
 
 EXTENSION = "plugin_host"
 

@@ -19,12 +19,12 @@ from flask import Flask
 
 import plugin_host
 from plugin_host import PluginHost, errors
-from plugin_host.abi import wasi
-from plugin_host.abi.host_functions import functions
-from plugin_host.abi.services import Services
 from plugin_host.cli import cli
 from plugin_host.config import CAPABILITIES, KEYS, Settings
 from plugin_host.hookspec import HTTP_HOOKS
+from plugin_host.hostfunctions import wasi
+from plugin_host.hostfunctions.offered import functions
+from plugin_host.hostfunctions.services import Services
 from plugin_host.manifest import MANIFEST_KEYS
 
 ROOT: Final = Path(__file__).resolve().parents[1]

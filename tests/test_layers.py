@@ -33,10 +33,13 @@ FLOORS: Final = {
     "compilecache": 1,
     "folder": 1,
     "abi": 2,
+    "hostfunctions": 2,
     "machine": 2,
     "state": 2,
     "trust": 2,
     "host": 3,
+    "loading": 3,
+    "serving": 3,
     "extension": 4,
     "gunicorn": 4,
     "site": 4,
@@ -59,7 +62,7 @@ PACKAGES: Final = {
 EXCEPTIONS: Final = {
     "plugin_host.manifest.schema": {"jsonschema", "referencing"},
     "plugin_host.folder.notifier": {"watchdog"},
-    "plugin_host.abi.http_client": {"h11"},
+    "plugin_host.hostfunctions.http_client": {"h11"},
     "plugin_host.state.redis_wire": {"redis"},
     "plugin_host.trust.ed25519": {"cryptography"},
     "plugin_host.cli.datafile": {"yaml"},
@@ -131,11 +134,11 @@ def test_every_form_of_import_is_seen(tmp_path: Path) -> None:
         "def late():\n"
         "    from plugin_host.wasm import bindings\n"
     )
-    assert list(imports(path, "plugin_host.host.loader")) == [
+    assert list(imports(path, "plugin_host.loading.loader")) == [
         Import("os.path", None, 1),
         Import("plugin_host.osthread", "osthread", 2),
         Import("plugin_host.errors", "HookError", 3),
-        Import("plugin_host.host.registry", "Plan", 4),
+        Import("plugin_host.loading.registry", "Plan", 4),
         Import("plugin_host.wasm.bindings", "bindings", 6),
     ]
 

@@ -12,9 +12,9 @@ import click
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
 from ..folder.scan import Candidate
-from ..host.loader import load
 from ..host.naming import NameTaken
-from ..host.plugin import Plugin
+from ..loading.loader import load
+from ..serving.plugin import Plugin
 from . import options
 from .configuration import find_configuration, quiet
 from .files import Unread, orphans, read_file, read_folder

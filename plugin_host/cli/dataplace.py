@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..abi.state_functions import own_namespace, shared_namespace
+from ..hostfunctions.state_functions import own_namespace, shared_namespace
 from ..machine import audit
 from ..state import MAX_PAGE, Entry, Namespace
 from .operating import failing, find_store

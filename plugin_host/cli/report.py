@@ -11,14 +11,13 @@ import re
 from typing import Any, Final, Literal
 
 from ..abi.guest import UnknownVersion
-from ..abi.host_functions import capabilities, select
-from ..abi.services import Services
 from ..config import KIB, Settings, touches
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
-from ..host import loader
-from ..host.plugin import ON_REQUEST, ON_RESPONSE
+from ..hostfunctions.offered import capabilities, select
+from ..hostfunctions.services import Services
+from ..loading import loader
 from ..manifest import Manifest, RequestNeeds, ResponseNeeds, effective_limits
 from ..modules.binary import (
     BinaryError,
@@ -30,6 +29,7 @@ from ..modules.binary import (
     read_module,
 )
 from ..modules.caps import refusal
+from ..serving.plugin import ON_REQUEST, ON_RESPONSE
 from ..wasm.engine import wat_to_wasm
 from ..wasm.runtime import choose_engine, link
 from .checking import attempt

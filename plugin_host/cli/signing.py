@@ -19,7 +19,7 @@ from ..errors import ConfigError, PluginLoadError
 from ..files.private import write_whole
 from ..folder.scan import Candidate
 from ..folder.settling import SIGNATURE_SUFFIX
-from ..host.loader import plugin_name
+from ..loading.loader import plugin_name
 from ..trust import keyring, signature
 from ..trust.ed25519 import PrivateKey, SigningError
 from . import options

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..abi.metrics import by_plugin
+from ..hostfunctions.metrics import by_plugin
 from ..machine.control import Control
 from ..machine.fleet import WorkerState
 from . import options

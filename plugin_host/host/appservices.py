@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..abi.app import App
-from ..abi.services import Services
 from ..config import Settings
+from ..hostfunctions.app import App
+from ..hostfunctions.services import Services
 from ..state import Store, open_store
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .plugin import Plugin
+from ..serving.plugin import Plugin
 
 
 @dataclass(frozen=True, slots=True)

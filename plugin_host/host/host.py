@@ -10,14 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import osthread, trust
-from ..abi.app import NO_APP, App
 from ..config import Settings
 from ..folder.scan import Scan
 from ..folder.scanner import FolderScanner
 from ..folder.watcher import Watcher
 from ..folder.wholefile import PluginFolder
+from ..hostfunctions.app import NO_APP, App
 from ..machine.control import describe
 from ..machine.depot import open_depot
+from ..serving.plugin import Plugin
+from ..serving.registry import Snapshot
 from ..wasm.runtime import rest
 from . import status
 from .absent import Borrowed, check_folder, served_elsewhere
@@ -25,9 +27,7 @@ from .appservices import AppServices
 from .change import Change, changes_of
 from .lineup import Lineup
 from .naming import freed
-from .plugin import Plugin
 from .probation import Probations
-from .registry import Snapshot
 from .selection import decided
 from .switch import Switch, target_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .plugin import Plugin
-from .registry import Canary
+from ..serving.plugin import Plugin
+from ..serving.registry import Canary
 
 
 def which(plugin: Plugin) -> str:

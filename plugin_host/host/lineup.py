@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import trust
-from ..abi.services import Services
 from ..config import Settings
 from ..errors import PluginHostError, PluginLoadError
 from ..folder.scan import Candidate, Scan
+from ..hostfunctions.services import Services
+from ..loading.loader import load
 from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
+from ..serving.plugin import Plugin
+from ..serving.registry import Canary
 from . import status
 from .lines import came, which
-from .loader import load
 from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
-from .plugin import Plugin
-from .registry import Canary
 from .selection import choose, is_made_of, kept, last_good, name_of, why_not
 from .standin import StandIn, stand_in
 from .status import Refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
-from .plugin import Plugin
+from ..serving.plugin import Plugin
 from .status import Refusal
 
 

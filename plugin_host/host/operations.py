@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..errors import PluginLoadError
+from ..loading.loader import load
 from ..machine import control as decide
 from ..machine.control import Control, Quarantine
 from ..machine.decision import Decision
@@ -22,7 +23,6 @@ from ..machine.versions import StoredVersion, resolve
 from ..wasm.runtime import rest
 from .host import Host
 from .known import OperationError, check_known, files_of, names_of
-from .loader import load
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
 from ..machine.trials import Trial, Trials
 from ..machine.versions import VersionError
-from .plugin import Plugin
+from ..serving.plugin import Plugin
 
 logger = logging.getLogger("plugin_host")
 

@@ -8,11 +8,11 @@ from .. import trust
 from ..config import Settings
 from ..errors import PluginLoadError
 from ..folder.scan import Candidate
+from ..loading.loader import plugin_name
 from ..machine.control import Control, Quarantine
 from ..machine.depot import Depot
 from ..machine.versions import StoredVersion
-from .loader import plugin_name
-from .plugin import Plugin
+from ..serving.plugin import Plugin
 
 
 def name_of(candidate: Candidate, settings: Settings) -> str:

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 from ..config import Settings
 from ..errors import NotLoaded, PinError, PluginLoadError, SignatureError
 from ..folder.scan import Candidate
+from ..loading.loader import known_hooks
 from ..machine.datadir import DataDirError
 from ..machine.depot import Depot
 from ..manifest import Manifest
+from ..serving.plugin import LINES, LINES_AT_ONCE, Plugin
+from ..serving.policies import Policy, policies
 from ..throttle import Throttle
 from .lines import which
-from .loader import known_hooks
 from .naming import NameTaken
-from .plugin import LINES, LINES_AT_ONCE, Plugin
-from .policies import Policy, policies
 
 logger = logging.getLogger("plugin_host")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import PluginLoadError
-from .plugin import Plugin
-from .registry import Canary
+from ..serving.plugin import Plugin
+from ..serving.registry import Canary
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from plugin_host import osthread
 from ..files.private import read
 from ..machine.datadir import DataDir, DataDirError
 from ..machine.fleet import Beacon, WorkerState, fleet
-from .plugin import Plugin
-from .registry import Canary
+from ..serving.plugin import Plugin
+from ..serving.registry import Canary
 
 _log = logging.getLogger("plugin_host")
 

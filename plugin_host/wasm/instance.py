@@ -162,7 +162,7 @@ class Instance(abc.ABC):
         self.expired = False
         #: What a host function raised during the current call.
         self.pending: BaseException | None = None
-        #: Where its host functions take effect (`abi.stage`); None while the instance is made.
+        #: Where its host functions take effect (`hostfunctions.stage`); None while it is made.
         self.stage: object = None
         #: Whether its engine counts fuel; if so, what each call may use.
         self.metered = engine.metered

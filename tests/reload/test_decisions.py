@@ -17,8 +17,8 @@ from plugin_host.extension import plugins_changed
 from plugin_host.folder.notifier import is_available
 from plugin_host.host import probation
 from plugin_host.host.host import Host
-from plugin_host.host.plugin import MEASURED, Fresh, Plugin
 from plugin_host.machine.control import disable, enable, pin, request_reload, unpin
+from plugin_host.serving.plugin import MEASURED, Fresh, Plugin
 
 
 def version(number: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from plugin_host.abi.guest import Guest
-from plugin_host.abi.services import Services
 from plugin_host.config import Settings
+from plugin_host.hostfunctions.services import Services
 from plugin_host.wasm.instance import HostFunction, Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link
 from tests.state.trampoline import groups

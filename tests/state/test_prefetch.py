@@ -16,11 +16,11 @@ from guests import ANSWER, HEAP, SET_BODY, MakeApp, edit, edits
 
 from plugin_host import ManifestError, PluginHost
 from plugin_host.abi.native import RequestEncoder
-from plugin_host.abi.services import Services
-from plugin_host.abi.stage import LIVE, Stage
-from plugin_host.abi.state_prefetch import check_granted, request_encoder
 from plugin_host.config import Settings
 from plugin_host.errors import StateUnavailable
+from plugin_host.hostfunctions.services import Services
+from plugin_host.hostfunctions.stage import LIVE, Stage
+from plugin_host.hostfunctions.state_prefetch import check_granted, request_encoder
 from plugin_host.manifest import Manifest, parse_manifest
 from plugin_host.manifest.prefetch import Part
 from plugin_host.state import Namespace, Quota, Store

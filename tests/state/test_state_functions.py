@@ -8,8 +8,6 @@ from typing import Any, get_args
 
 import pytest
 
-from plugin_host.abi.stage import LIVE, Stage
-from plugin_host.abi.state_errors import RESULTS, Failures
 from plugin_host.config import StateUrl
 from plugin_host.errors import (
     DeadlineExceeded,
@@ -17,6 +15,8 @@ from plugin_host.errors import (
     StateCode,
     StateUnavailable,
 )
+from plugin_host.hostfunctions.stage import LIVE, Stage
+from plugin_host.hostfunctions.state_errors import RESULTS, Failures
 from plugin_host.state import Quota, Store, memory_store
 from tests.state.trampoline import ABSENT, CAP, DATA, DONE, FOR_EVER, LOWEST, OUT, Caller, groups
 from tests.state.world import World, soon

@@ -8,10 +8,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from plugin_host.abi import state_functions
-from plugin_host.abi.services import Services
-from plugin_host.abi.stage import LIVE
 from plugin_host.config import Settings
+from plugin_host.hostfunctions import state_functions
+from plugin_host.hostfunctions.services import Services
+from plugin_host.hostfunctions.stage import LIVE
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import HostFunction, Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link

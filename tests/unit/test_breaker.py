@@ -14,8 +14,8 @@ from flask import Flask
 from guests import MakeApp
 
 from plugin_host import CircuitOpen, GuestTrap, HookError, PluginHost
-from plugin_host.host.breaker import Breaker, Limits
-from plugin_host.host.plugin import Plugin
+from plugin_host.serving.breaker import Breaker, Limits
+from plugin_host.serving.plugin import Plugin
 
 LIMITS = Limits(failures=3, window=10.0, first=1.0, longest=5.0)
 

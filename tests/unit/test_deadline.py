@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from plugin_host.abi.services import time_left
 from plugin_host.errors import DeadlineExceeded, GuestTrap
+from plugin_host.hostfunctions.services import time_left
 from plugin_host.wasm import deadline
 from plugin_host.wasm.deadline import IDLE_AFTER, LEAD, Watchdog
 from plugin_host.wasm.engine import Engine, wat_to_wasm

@@ -16,7 +16,7 @@ from flask import Flask, has_request_context, request
 from guests import MakeApp
 
 from plugin_host import GuestTrap, PluginHost, plugin_event
-from plugin_host.abi.app import MAX_DATA, MAX_EVENTS
+from plugin_host.hostfunctions.app import MAX_DATA, MAX_EVENTS
 
 EMIT = calling("emit", NAME, 4, DATA, LEN)
 NOTHING = "(i64.const 0)"

@@ -14,7 +14,7 @@ from clocks import Clock
 from guests import MakeApp
 
 from plugin_host import PluginHost
-from plugin_host.abi.guest_log import BURST, GuestLog
+from plugin_host.hostfunctions.guest_log import BURST, GuestLog
 from plugin_host.throttle import Throttle
 from plugin_host.wasm.instance import Instance
 

@@ -18,12 +18,12 @@ import pytest
 from guests import ADD_HEADER, SET_BODY, SET_HEADER, SET_METHOD, SET_PATH, MakeApp, edit, edits
 
 from plugin_host import ConfigError
-from plugin_host.abi import http, http_client
-from plugin_host.abi.http_client import DENIED, TIMED_OUT, TOO_LARGE, UNREACHABLE, Request
-from plugin_host.abi.services import Services
 from plugin_host.config import Settings
 from plugin_host.config.outbound import Outbound
 from plugin_host.errors import GuestTrap
+from plugin_host.hostfunctions import http, http_client
+from plugin_host.hostfunctions.http_client import DENIED, TIMED_OUT, TOO_LARGE, UNREACHABLE, Request
+from plugin_host.hostfunctions.services import Services
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link
@@ -704,7 +704,7 @@ def test_no_greenlet_runs_while_a_guest_waits() -> None:
 from gevent import monkey; monkey.patch_all()
 import gevent, socket
 from plugin_host import osthread
-from plugin_host.abi.http_client import Request, fetch
+from plugin_host.hostfunctions.http_client import Request, fetch
 
 server = osthread.original("socket", "socket")()
 server.bind(("127.0.0.1", 0)); server.listen()

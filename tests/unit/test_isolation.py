@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from plugin_host.abi.guest import Guest, RestoredGuest
 from plugin_host.config import Settings
 from plugin_host.errors import ConfigError, GuestError, ModuleError
-from plugin_host.host.making import Maker
+from plugin_host.loading.making import Maker
 from plugin_host.manifest import Limits, Manifest, effective_limits
 from plugin_host.modules.binary import read_module
 from plugin_host.modules.rewriting import KEEP, restorable

@@ -16,7 +16,14 @@ from asking import DATA, LEN, NAME, calling
 from guests import MakeApp
 
 from plugin_host import GuestTrap, PluginHost
-from plugin_host.abi.metrics import BUCKETS, MAX_NAMES, Metrics, by_plugin, exposition, total
+from plugin_host.hostfunctions.metrics import (
+    BUCKETS,
+    MAX_NAMES,
+    Metrics,
+    by_plugin,
+    exposition,
+    total,
+)
 
 
 def bits(value: float) -> int:

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from plugin_host.config import Settings
-from plugin_host.host.plugin import Plugin
 from plugin_host.host.probation import INTERVAL, Probations
 from plugin_host.machine.control import Control
 from plugin_host.machine.datadir import DataDir
 from plugin_host.machine.depot import Depot
+from plugin_host.serving.plugin import Plugin
 
 
 def version(digest: str) -> Plugin:

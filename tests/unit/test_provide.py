@@ -16,7 +16,14 @@ from flask import Flask, current_app, g, request
 from guests import MakeApp
 
 from plugin_host import ConfigError, DeadlineExceeded, GuestError, GuestTrap, PluginHost
-from plugin_host.abi.questions import FAILED, MAX_DEPTH, TOO_DEEP, TOO_LARGE, UNFIT, UNKNOWN
+from plugin_host.hostfunctions.questions import (
+    FAILED,
+    MAX_DEPTH,
+    TOO_DEEP,
+    TOO_LARGE,
+    UNFIT,
+    UNKNOWN,
+)
 
 QUESTION = b"stock_level"
 SIZE = len(QUESTION)

@@ -17,11 +17,11 @@ from werkzeug.test import EnvironBuilder
 from plugin_host import ManifestError, SelfTestFailed
 from plugin_host.abi.guest import Guest
 from plugin_host.abi.native import BODY, BODY_OMITTED, RequestEncoder
-from plugin_host.abi.services import Services
 from plugin_host.config import Settings
 from plugin_host.folder.scan import Candidate
-from plugin_host.host.loader import load
-from plugin_host.host.selftest import SelfTests
+from plugin_host.hostfunctions.services import Services
+from plugin_host.loading.loader import load
+from plugin_host.loading.selftest import SelfTests
 from plugin_host.manifest import parse_manifest
 
 ON = guests.UNCHANGED
@@ -573,7 +573,7 @@ def test_a_recorded_call_that_loops(check: Check) -> None:
 
 def test_many_configs_share_a_bound(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that are each quick enough cannot hold up a start for ever."""
-    monkeypatch.setattr("plugin_host.host.selftest.TOTAL", 0)
+    monkeypatch.setattr("plugin_host.loading.selftest.TOTAL", 0)
     tests = "".join(
         f'[[selftest]]\nhook = "ask"\nconfig = {{ number = {number} }}\n' for number in range(3)
     )

@@ -14,7 +14,7 @@ from flask import Flask, session
 from guests import MakeApp
 
 from plugin_host import ConfigError, GuestError, GuestTrap, PluginHost
-from plugin_host.abi.session import ABSENT, CLOSED, TOO_LARGE, UNFIT
+from plugin_host.hostfunctions.session import ABSENT, CLOSED, TOO_LARGE, UNFIT
 
 KEY = b"user_id"
 GET = calling("session_get", DATA, LEN, OUT, 64)

@@ -393,8 +393,9 @@ def test_nothing_reads_what_is_not_signed(
 ) -> None:
     """A module is neither assembled, inspected nor compiled before its signature is verified."""
     from plugin_host.compilecache.cache import CompileCache
-    from plugin_host.host import loader, operations
+    from plugin_host.host import operations
     from plugin_host.host.known import OperationError
+    from plugin_host.loading import loader
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the module was read")

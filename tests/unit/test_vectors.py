@@ -15,9 +15,9 @@ import abi_reference as reference
 import pytest
 
 from plugin_host.abi import edit_values, edits
-from plugin_host.abi import state_packing as packing
 from plugin_host.abi.native import EditsDecoder, RequestEncoder, ResponseEncoder
 from plugin_host.errors import BadResult
+from plugin_host.hostfunctions import state_packing as packing
 from plugin_host.message import RequestEdits, ResponseEdits, environ_key
 from plugin_host.state import Entry, Page
 

@@ -16,11 +16,11 @@ import pytest
 import wasmtime
 from guests import MakeApp
 
-from plugin_host.abi import wasi
-from plugin_host.abi.services import Services
-from plugin_host.abi.wasi_signatures import SIGNATURES
 from plugin_host.config import Settings
 from plugin_host.errors import DeadlineExceeded, GuestTrap
+from plugin_host.hostfunctions import wasi
+from plugin_host.hostfunctions.services import Services
+from plugin_host.hostfunctions.wasi_signatures import SIGNATURES
 from plugin_host.wasm.engine import engine, wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.runtime import choose_engine, link

@@ -15,9 +15,6 @@ from time import monotonic
 from .. import trust
 from ..abi import guest as native
 from ..abi.guest import Guest
-from ..abi.host_functions import select
-from ..abi.services import Services
-from ..abi.state_prefetch import check_granted
 from ..compilecache.cache import CompileCache
 from ..config import Settings
 from ..errors import (
@@ -31,16 +28,19 @@ from ..errors import (
 )
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
+from ..hostfunctions.offered import select
+from ..hostfunctions.services import Services
+from ..hostfunctions.state_prefetch import check_granted
 from ..manifest import Manifest, effective_limits, parse_manifest
 from ..modules.binary import BinaryError, FuncType, ModuleInfo, custom_sections, read_module
 from ..modules.caps import refusal
 from ..modules.debuginfo import harmless_debuginfo
+from ..serving.breaker import Breaker
+from ..serving.plugin import ON_REQUEST, ON_RESPONSE, Fresh, Plugin
+from ..serving.policies import policies
 from ..wasm.engine import wat_to_wasm
-from .breaker import Breaker
 from .granting import shown
 from .making import Maker
-from .plugin import ON_REQUEST, ON_RESPONSE, Fresh, Plugin
-from .policies import policies
 from .selftest import SelfTests
 
 #: The custom section that may hold the manifest.

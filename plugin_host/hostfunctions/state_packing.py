@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
+from ..abi.records import ABSENT
 from ..errors import GuestTrap, StateValueError
 from ..state import MAX_BATCH, Page
-from .records import ABSENT
 
 #: A time to live that never ends, in milliseconds.
 FOR_EVER: Final = (1 << 63) - 1

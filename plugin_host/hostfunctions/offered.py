@@ -10,16 +10,7 @@ from ..config import Settings, common, is_open, parts_of, touches
 from ..errors import ImportDenied
 from ..modules.moduleinfo import Import
 from ..wasm.instance import HostFunction
-from . import (
-    basics,
-    events,
-    http,
-    metric_functions,
-    questions,
-    session,
-    state_functions,
-    wasi,
-)
+from . import basics, events, http, metric_functions, questions, session, state_functions, wasi
 from .services import Group, Provider, Services
 
 #: What provides host functions, by the module that guests import them from.

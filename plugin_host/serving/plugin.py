@@ -12,10 +12,10 @@ from .. import osthread
 from ..abi.guest import Guest, is_spent
 from ..abi.native import EditsDecoder, ResponseEncoder
 from ..abi.request_records import Encode
-from ..abi.services import Services
-from ..abi.stage import LIVE
-from ..abi.state_prefetch import request_encoder
 from ..errors import CircuitOpen, GuestError, HookError, PoolExhausted
+from ..hostfunctions.services import Services
+from ..hostfunctions.stage import LIVE
+from ..hostfunctions.state_prefetch import request_encoder
 from ..manifest import Manifest
 from ..throttle import Throttle
 from ..wasm.detour import processor_time

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 from ..abi.guest import Guest
 from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, ResponseEncoder
 from ..abi.request_records import Encode
-from ..abi.services import Services
-from ..abi.stage import Stage
-from ..abi.state_prefetch import request_encoder
 from ..config import Settings
 from ..errors import DeadlineExceeded, GuestError, HookError, ManifestError, SelfTestFailed
 from ..folder.scan import Candidate
 from ..hookspec import HookSpec
+from ..hostfunctions.services import Services
+from ..hostfunctions.stage import Stage
+from ..hostfunctions.state_prefetch import request_encoder
 from ..manifest import BusinessTest, Manifest, RequestTest, ResponseTest, SelfTest
 from ..manifest.selftest import RecordedRequest
 from ..message import (

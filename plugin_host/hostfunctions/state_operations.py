@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from ..abi.records import ABSENT
 from ..errors import StateQuota, StateValueError
 from ..state import MAX_BATCH, MAX_KEY, Namespace, Outcome
 from ..wasm.instance import Instance
-from .records import ABSENT
 from .results import check_room, give
 from .state_arguments import (
     F64,
@@ -23,13 +23,7 @@ from .state_arguments import (
     seconds,
     signed,
 )
-from .state_packing import (
-    pack_page,
-    pack_values,
-    packed_length,
-    unpack_items,
-    unpack_keys,
-)
+from .state_packing import pack_page, pack_values, packed_length, unpack_items, unpack_keys
 
 #: The result of a conditional write that was done; lengths are below.
 DONE: Final = 1 << 32

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
+from ..abi.edit_values import SET_BODY, SET_METHOD, SET_PATH, VALUES, header_name, header_value
+from ..abi.records import BODY, ResponseEncoder
 from ..config.outbound import DEFAULT_PORTS
 from ..errors import BadResult, GuestTrap
 from ..message import ADD_HEADER, SET_HEADER, HeaderEdit, edited_headers
 from ..wasm.instance import HostFunction, Instance
-from .edit_values import SET_BODY, SET_METHOD, SET_PATH, VALUES, header_name, header_value
 from .http_client import DENIED, Request, available, fetch, tls_context
 from .kept import Kept
-from .records import BODY, ResponseEncoder
 from .services import Group, Services, time_left
 
 #: The part of the time left to the hook that a request may take: the rest is for its answer.

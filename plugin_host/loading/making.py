@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..abi.guest import Guest, RestoredGuest, Wear
-from ..abi.stage import LIVE, Stage
 from ..compilecache.cache import CompileCache
 from ..config import Settings
+from ..hostfunctions.stage import LIVE, Stage
 from ..manifest import Limits as PluginLimits
 from ..manifest import Manifest
 from ..modules.binary import ModuleInfo

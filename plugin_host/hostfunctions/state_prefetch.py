@@ -9,13 +9,13 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from ..abi.records import wire_bytes
+from ..abi.request_records import STATE, STATE_KEY, Encode, RequestEncoder, server
 from ..errors import ManifestError, StateError
 from ..manifest import Manifest
 from ..manifest.prefetch import Part, Template
 from ..message import environ_key
 from ..state import Namespace
-from .records import wire_bytes
-from .request_records import STATE, STATE_KEY, Encode, RequestEncoder, server
 from .services import Services
 from .stage import LIVE, Stage
 from .state_functions import own_namespace

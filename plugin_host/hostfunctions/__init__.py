@@ -1,0 +1,1 @@
+"""What plugins may ask for: functions of the host, each behind a capability."""

@@ -1,0 +1,1 @@
+"""From a candidate's bytes to a plugin that has proven itself."""

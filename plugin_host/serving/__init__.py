@@ -1,0 +1,1 @@
+"""What serves: plugins, their breakers and policies, the registry, dispatch."""
