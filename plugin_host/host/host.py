@@ -259,7 +259,8 @@ class Host:
         if self.depot is None:
             return
         now = time.monotonic()
-        interval = PUBLISH_INTERVAL / 4 if self._probations else PUBLISH_INTERVAL
+        judging = self._probations is not None and self._probations.is_active
+        interval = PUBLISH_INTERVAL / 4 if judging else PUBLISH_INTERVAL
         if changed or now - self._published >= interval:
             self._published = now
             self.depot.beacon.publish(self.status())

@@ -27,8 +27,9 @@ logger = logging.getLogger("plugin_host")
 #: it below which a difference between two calls' means matters to nobody.
 ENOUGH = 50
 NOTICEABLE = 0.001
-#: Seconds between two looks at what the other workers have seen, unless a call has failed here.
-INTERVAL = 0.25
+#: Seconds between two looks at what the other workers have seen, unless a call has failed here; and
+#: for which these go on after the last call, since the others say a little later what they saw.
+INTERVAL, LINGER = 0.25, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +152,18 @@ class Probations:
         self._wake = wake
         self._open: dict[str, Probation] = {}  # by stem
         self._next = 0.0  # when to judge next, of time.monotonic
+        self._calls = 0  # of all versions on probation
+        self._called_at = float("-inf")
         self._complaint: str | None = None
 
     def __bool__(self) -> bool:
         """Whether any version is on probation."""
         return bool(self._open)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any has been called of late."""
+        return bool(self._open) and time.monotonic() - self._called_at < LINGER
 
     def begin(
         self, newest: Mapping[str, Plugin], before: Mapping[str, Plugin], control: Control
@@ -215,6 +223,11 @@ class Probations:
         if not self._open or now < self._next:
             return False
         self._next = now + INTERVAL
+        calls = sum(Tally.of(each.plugin.totals()).calls for each in self._open.values())
+        if calls != self._calls:
+            self._calls, self._called_at = calls, now
+        if not self.is_active:
+            return False  # nothing is new here, and whoever has news judges
         workers, failed = self._workers(), False
         for stem, probation in list(self._open.items()):
             plugin = probation.plugin

@@ -103,6 +103,7 @@ class Watchdog:
         with self._turn:  # either the ring is seen by the thread, or its end is seen here
             self._resting = False
             if self._thread is None:
+                haste.set(self, True)  # until its first look: it needs the GIL to begin, as all do
                 self._thread = osthread.start(self._run, THREAD_NAME)
 
     def rest(self) -> None:
