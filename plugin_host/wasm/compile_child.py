@@ -1,7 +1,7 @@
 """The other end of `compiler`: compiles one module in a process of its own.
 
 Run as a script, not imported: it needs wasmtime alone, and loads as little of it as it can. Through
-the C API of wasmtime's library it is ready in 30 ms; importing the package takes 100.
+the C API of wasmtime's library it is ready in 30 ms; importing the package takes 80.
 
 Standard input: a line of JSON, then the module. Standard output: `READY` once it can compile, then
 `DONE`, the size of the compiled code and the code, or `REFUSED` and the engine's words.

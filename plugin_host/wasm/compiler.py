@@ -31,8 +31,9 @@ MAX_MEMORY = 1 << 30
 #: loops 0.6 s, 30 kB 7.4. So a module is harmless if all its functions together, with what each
 #: costs by itself, are no worse than one of 8 kB. Plugins of 60 kB usually are.
 HARMLESS, _EACH = 8192, 100
-#: By how much a compile that nobody waits for is nicer than what serves.
-NICE = 10
+#: By how much a compile that nobody waits for is nicer than what serves; bytes of code from which
+#: that is worth a process: it takes 0.1 s, and starting one a third of that.
+NICE, SMALL = 10, 64 << 10
 
 
 class OverBudget(Exception):
@@ -43,16 +44,20 @@ class Unavailable(Exception):
     """No other process can compile here; the text says why."""
 
 
-def is_harmless(wasm: bytes) -> bool:
+def is_harmless(wasm: bytes, background: bool) -> bool:
     """Whether the compiler cannot take long for a module, so that it needs no process of its own.
 
     What is malformed is harmless: it is not compiled.
+
+    :param background: nobody waits for it, and it is not to be in the way of what serves.
     """
     try:
         code = next((reader for section, reader in walk(wasm) if section.kind == "code"), None)
         sizes = [body.end - body.at + _EACH for body in bodies(code)] if code else []
     except BinaryError:
         return True
+    if background and sum(sizes) > SMALL:
+        return False
     return sum(size * size for size in sizes) <= HARMLESS * HARMLESS
 
 

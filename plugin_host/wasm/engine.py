@@ -95,7 +95,7 @@ class Engine:
         :raises ModuleError: it is invalid, uses a proposal that `FEATURES` does not allow, or takes
             more time or memory than it may (with `OverBudget` as the cause).
         """
-        if not is_harmless(wasm):
+        if not is_harmless(wasm, background):
             try:
                 named = options(self.metered)
                 library = c_api(named) if self.fast else None

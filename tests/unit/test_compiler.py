@@ -67,12 +67,22 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_only_code_that_may_take_long_is_compiled_apart(wasm: bytes, harmless: bool) -> None:
     """What decides is how large functions are, and that in its square; data is nothing."""
-    assert is_harmless(wasm) is harmless
+    assert is_harmless(wasm, background=False) is harmless
+
+
+@pytest.mark.parametrize(("functions_", "harmless"), [(100, True), (120, False)])
+def test_what_serves_goes_before_a_compile_that_nobody_waits_for(
+    functions_: int, harmless: bool
+) -> None:
+    """While requests are served, what takes a tenth of a second is compiled by a process."""
+    wasm = functions(*[body(b"\1" * 500 + LOCAL_0)] * functions_)
+    assert is_harmless(wasm, background=False)
+    assert is_harmless(wasm, background=True) is harmless
 
 
 def test_a_module_compiled_apart_runs(chosen: Engine) -> None:
     """What the other process has compiled is loaded by either engine."""
-    assert not is_harmless(LARGE)
+    assert not is_harmless(LARGE, background=False)
     linked = link(chosen, chosen.compile(LARGE, PATH), (), PATH)
     instance = linked.instance(Limits(), monotonic(), 5.0)
     assert instance.function("f")(0, monotonic(), 5.0) == 42
@@ -220,7 +230,7 @@ def test_only_what_nobody_waits_for_is_compiled_at_low_priority(
     monkeypatch.setattr(compiler, "_run", lambda data: given.append(data) or (b"", 1))
     with pytest.raises(Unavailable):
         compile_apart(LARGE, engine.options(False), 1.0, background)
-    assert f'"nice": {nice}'.encode() in given[0]
+    assert json.loads(given[0].partition(b"\n")[0])["nice"] == nice
 
 
 _GEVENT = """
