@@ -35,7 +35,7 @@ def check_folder(settings: Settings, depot: Depot | None) -> None:
                 f"PLUGIN_HOST_DIR {str(folder)!r} cannot be created: {exc.strerror};"
                 " name a folder that this process may write"
             ) from exc
-    if not folder.exists() and _others(settings, depot):
+    if not folder.exists() and others(settings, depot):
         logger.error(
             "plugins folder %s is away; what the other workers serve serves here, too", folder
         )
@@ -53,7 +53,7 @@ def served_elsewhere(settings: Settings, depot: Depot | None) -> Iterator[Candid
     """Yield what the machine's other workers serve from the same folder, of what is kept."""
     if depot is None:
         return
-    newest = sorted(_others(settings, depot), key=lambda worker: worker.published_at)
+    newest = sorted(others(settings, depot), key=lambda worker: worker.published_at)
     plugins = {p.get("name"): p for each in newest for p in each.status.get("plugins", ())}
     for name, plugin in plugins.items():
         if plugin.get("state") == "serving":
@@ -62,7 +62,7 @@ def served_elsewhere(settings: Settings, depot: Depot | None) -> Iterator[Candid
                 yield candidate
 
 
-def _others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
+def others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
     """Return the live workers that look at the same folder; none where nobody can tell."""
     try:
         workers = [] if depot is None else depot.workers()

@@ -14,12 +14,12 @@ from ..config import Settings
 from ..errors import NotLoaded, PinError, PluginLoadError, SignatureError
 from ..folder.scan import Candidate
 from ..loading.loader import known_hooks
-from ..machine.datadir import DataDirError
 from ..machine.depot import Depot
 from ..manifest import Manifest
 from ..serving.plugin import LINES, LINES_AT_ONCE, Plugin
 from ..serving.policies import Policy, policies
 from ..throttle import Throttle
+from .absent import others
 from .lines import which
 from .naming import NameTaken
 
@@ -86,14 +86,9 @@ def stand_in(
 
 def _is_missed(candidate: Candidate, settings: Settings, depot: Depot | None) -> bool:
     """Whether a live worker serves from the same folder without these files' plugin."""
-    try:
-        workers = [] if depot is None else depot.workers()
-    except DataDirError:
-        return False
     return any(
         plugin.get("digest") == candidate.digest and not plugin.get("hooks")
-        for worker in workers
-        if worker.status.get("dir") == str(settings.dir)
+        for worker in others(settings, depot)
         for plugin in worker.status.get("plugins", ())
     )
 
