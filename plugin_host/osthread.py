@@ -8,6 +8,7 @@ because patching may come after this module's import.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -110,3 +111,12 @@ def close(fd: int) -> None:
     in a thread that was started here it never runs.
     """
     original("os", "close")(fd)
+
+
+def _after_fork_in_child() -> None:
+    """Forget threads that do not exist here: others may get their idents."""
+    _ours.intersection_update((_ident(),))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -131,7 +131,7 @@ def _run(data: bytes) -> tuple[bytes, int]:
         raise Unavailable("only POSIX systems limit a process's time")
     if not os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         raise Unavailable(f"sys.executable is {sys.executable!r}, no Python interpreter")
-    close = osthread.original("os", "close")  # gevent's waits for the hub, and we for the end
+    close = osthread.close  # gevent's waits for the hub, and we for the end
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from plugin_host import osthread
 
 SCRIPT = """
 from gevent import monkey
@@ -44,3 +48,24 @@ def test_files_are_closed_in_a_thread_that_has_a_hub(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_none_of_its_parents_threads() -> None:
+    """A thread of the child that gets the ident of one of ours is not taken for it."""
+    begun, end = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        end.wait()
+
+    thread = osthread.start(wait, "one of ours")
+    begun.wait()
+    assert osthread._ours
+    child = os.fork()
+    if child == 0:
+        os._exit(len(osthread._ours))
+    status = os.waitpid(child, 0)[1]
+    end.set()
+    assert thread.join(30)
+    assert os.waitstatus_to_exitcode(status) == 0
