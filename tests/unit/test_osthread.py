@@ -51,6 +51,7 @@ def test_files_are_closed_in_a_thread_that_has_a_hub(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_none_of_its_parents_threads() -> None:
     """A thread of the child that gets the ident of one of ours is not taken for it."""
     begun, end = threading.Event(), threading.Event()
