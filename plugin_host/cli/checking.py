@@ -12,7 +12,7 @@ import click
 from ..config import Settings
 from ..errors import PluginFileError, PluginLoadError
 from ..folder.scan import Candidate
-from ..host.naming import NameTaken
+from ..host.naming import NameTaken, gives_way
 from ..loading.loader import load
 from ..serving.plugin import Plugin
 from . import options
@@ -76,22 +76,28 @@ def attempt(candidate: Candidate, settings: Settings) -> Plugin | PluginLoadErro
 
 
 def check_all(found: Iterable[Candidate | Unread], settings: Settings) -> list[Outcome]:
-    """Load each plugin by itself; of several with one name in a folder only the first is good."""
-    outcomes = []
-    names: dict[tuple[Path, str], Path] = {}
-    for item in found:
-        if isinstance(item, Unread):
-            outcomes.append(Outcome(item.path, error=item.error))
-            continue
-        outcome = _check(item, settings)
-        if outcome.name is not None:
-            key = (outcome.path.parent.resolve(), outcome.name)
-            first = names.setdefault(key, outcome.path)
-            if first.name != outcome.path.name:
-                taken = NameTaken(outcome.path, outcome.name, first.name)
-                outcome = Outcome(outcome.path, outcome.digest, error=taken)
-        outcomes.append(outcome)
-    return outcomes
+    """Load each plugin by itself; of several with one name in a folder only one is good."""
+    outcomes = [
+        Outcome(item.path, error=item.error) if isinstance(item, Unread) else _check(item, settings)
+        for item in found
+    ]
+    holders: dict[tuple[Path, str | None], Path] = {}
+    for each in outcomes:
+        holder = holders.setdefault(_name(each), each.path)
+        if each.name is not None and gives_way(holder.stem, each.path.stem, each.name):
+            holders[_name(each)] = each.path
+    return [_unless_taken(each, holders[_name(each)]) for each in outcomes]
+
+
+def _name(outcome: Outcome) -> tuple[Path, str | None]:
+    return outcome.path.parent.resolve(), outcome.name
+
+
+def _unless_taken(outcome: Outcome, holder: Path) -> Outcome:
+    if outcome.name is None or outcome.path.name == holder.name:
+        return outcome
+    taken = NameTaken(outcome.path, outcome.name, holder.name)
+    return Outcome(outcome.path, outcome.digest, error=taken)
 
 
 def _check(candidate: Candidate, settings: Settings) -> Outcome:

@@ -127,13 +127,19 @@ def _redis(parts: SplitResult, options: dict[str, str]) -> StateUrl:
         path, db = Path(), parts.path.strip("/") or "0"
         if not parts.hostname:
             raise _Wrong("names no host")
+    try:
+        port = 6379 if parts.port is None else parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise _Wrong("has a port that is not a number from 1 to 65535")
     if not (db.isascii() and db.isdecimal()):
         raise _Wrong("has a database that is not a number")
     return StateUrl(
         scheme=parts.scheme,
         path=path,
         host=parts.hostname or "",
-        port=parts.port or 6379,
+        port=port,
         user=user,
         password=password,
         db=int(db),

@@ -17,6 +17,7 @@ from ..abi import guest as native
 from ..abi.guest import Guest
 from ..compilecache.cache import CompileCache
 from ..config import Settings
+from ..config.text import did_you_mean
 from ..errors import (
     DeadlineExceeded,
     ExportError,
@@ -236,19 +237,19 @@ def find_hooks(candidate: Candidate, info: ModuleInfo, manifest: Manifest) -> tu
 
 def _check_type(candidate: Candidate, info: ModuleInfo, name: str, expected: FuncType) -> None:
     item = info.export(name)
+    remedy = f"export it as {_show(expected)}"
     if item is None or item.kind != "func":
         found = "no export of that name" if item is None else f"a {item.kind} of that name"
+        alike = (each.name for each in info.exports if each.type == expected)
+        if item is None and (hint := did_you_mean(name, alike)):
+            remedy = f"{hint} Else {remedy}"
         raise ExportError(
             candidate.module_path,
             f"does not export the function {name}: there is {found}",
-            f"export it as {_show(expected)}",
+            remedy,
         )
     if item.type != expected:
-        raise ExportError(
-            candidate.module_path,
-            f"exports {name} as {_show(item.type)}",
-            f"export it as {_show(expected)}",
-        )
+        raise ExportError(candidate.module_path, f"exports {name} as {_show(item.type)}", remedy)
 
 
 def _show(kind: FuncType | None) -> str:

@@ -181,7 +181,8 @@ class VersionStore:
             return True
         if now - max(noted, newest.mtime_ns) < FORGET_AFTER * 1e9:
             return True
-        note.unlink(missing_ok=True)
+        for kind in ("there", "trial"):
+            note.with_suffix(f".{kind}").unlink(missing_ok=True)
         return False
 
     def _find(self, name: str | None = None) -> list[_Found]:

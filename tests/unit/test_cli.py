@@ -636,6 +636,16 @@ def test_check_finds_two_plugins_of_one_name(folder: Path, run: Run) -> None:
         assert result.exit_code == 1
 
 
+def test_check_blames_who_would_not_serve(folder: Path, run: Run) -> None:
+    """As on the site, a name is the plugin's whose file is called so, not the first one's."""
+    for file in ("a.wat", "b.wat", "shop.wat"):
+        put(folder / file, HTTP, 'name = "shop"')
+    found = json.loads(run("check", "--json").stdout)["plugins"]
+    assert [each["ok"] for each in found] == [False, False, True]
+    assert "that of the plugin from shop.wat" in found[0]["error"]["reason"]
+    assert "that of the plugin from shop.wat" in found[1]["error"]["reason"]
+
+
 def test_check_accepts_a_plugins_next_version(tmp_path: Path, folder: Path, run: Run) -> None:
     """Files of different folders may have one name: one is to replace the other."""
     (tmp_path / "build").mkdir()

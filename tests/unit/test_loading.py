@@ -101,6 +101,11 @@ BAD: dict[str, tuple[dict[str, str | bytes], type[PluginLoadError], str]] = {
         ExportError,
         "does not export the function price: there is no export of that name",
     ),
+    "a listed hook that is misspelt": (
+        {"bad.wat": GOOD, "bad.toml": 'hooks = ["on_respons"]'},
+        ExportError,
+        "no export of that name; did you mean 'on_response'\\? Else export it as",
+    ),
     "no hooks": ({"bad.wat": guests.module({})}, ExportError, "exports no hook; export on_request"),
     "an unknown import": (
         {"bad.wat": imports('(import "plugin_host" "exec" (func))')},

@@ -287,6 +287,8 @@ def test_versions_of_plugins_that_are_long_gone_are_pruned(data: DataDir) -> Non
     assert later(20, None) == ["two", "one"]  # by somebody who does not know
     assert later(0, {"tax", "rates"}) == ["two", "one"]  # back in time
     assert later(29, {"rates"}) == ["two", "one"]
+    probation = data.path / "versions" / "tax.trial"
+    probation.touch()
     assert later(2, {"rates"}, {ONE.digest}) == ["one"]
     assert later(0, {"rates"}) == []
     assert files(data) == ["rates.there", path_of(data, ONE, "rates").name]
