@@ -31,6 +31,11 @@ MAC_SIZE = 32
 PIECE = 1 << 18
 #: The time of last use is written at most this often, in seconds.
 TOUCH_EVERY = 3600
+#: Of the room that is left, a process fills this share before it looks through the folder again:
+#: to look costs time and memory for each artefact, and others fill it meanwhile.
+SHARE = 1 / 8
+#: A folder that is so full is emptied so far, or the next artefacts would be too many again.
+FULL, ENOUGH = 31 / 32, 7 / 8
 
 _ARTEFACT = re.compile(r"(?P<version>[\w.+]+)-[0-9a-f]{64}\.cwasm")
 _LOCK = re.compile(_ARTEFACT.pattern + r"\.lock")
@@ -99,6 +104,7 @@ class Artefacts:
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
+        self._room = 0.0  # bytes to write before it is looked again whether all fit
 
     def ready(self) -> None:
         """Make the folder, or check that it is private; done before each use.
@@ -149,7 +155,7 @@ class Artefacts:
             os.close(fd)
 
     def save(self, name: str, code: bytes | bytearray) -> None:
-        """Keep a compiled module, in place of any that is there, and prune.
+        """Keep a compiled module, in place of any that is there, and prune now and then.
 
         The file appears whole or not at all, and a file that is mapped is never written to. It is
         not synced: what a power failure damages will not pass verification.
@@ -166,7 +172,9 @@ class Artefacts:
         mac = start_mac(read_or_make_key(self.directory), name)
         mac.update(code)
         write_whole(self.directory / name, [code, mac.digest()])
-        self.prune(keep=name)
+        self._room -= len(code) + MAC_SIZE
+        if self._room < 0:
+            self.prune(keep=name)
 
     def touch(self, artefact: Artefact, name: str) -> None:
         """Note that an artefact is in use, for `prune`."""
@@ -182,18 +190,25 @@ class Artefacts:
         return sum(size for *_, size in self._artefacts())
 
     def prune(self, keep: str) -> None:
-        """Remove what nobody holds any more, then artefacts until all fit into ``max_bytes``.
+        """Remove what nobody holds any more, and artefacts if they fill ``max_bytes``.
 
         Those of other wasmtime releases than ``keep``'s go first, then the least recently used.
         A worker that maps a removed artefact keeps it: removing takes only the name away.
         """
         self._remove_leftovers()
+        total = self.total()
+        if total > FULL * self.max_bytes:
+            total = self._make_room(keep)
+        self._room = SHARE * (self.max_bytes - total)
+
+    def _make_room(self, keep: str) -> int:
+        """Remove artefacts until `ENOUGH` is left, and say how much."""
         version = keep.rpartition("-")[0]
         found = sorted(self._artefacts(), key=lambda item: (item[0] == version, item[1]))
         total = sum(size for *_, size in found)
         for _, _, name, size in found:
-            if total <= self.max_bytes:
-                return
+            if total <= ENOUGH * self.max_bytes:
+                break
             if name == keep:
                 continue
             try:
@@ -201,6 +216,7 @@ class Artefacts:
             except OSError:
                 continue  # pruned by another worker, or mapped on Windows
             total -= size
+        return total
 
     def _artefacts(self) -> Iterator[tuple[str, float, str, int]]:
         """Version, time of last use, name and size of each artefact."""
@@ -222,12 +238,9 @@ class Artefacts:
                 with suppress(OSError):  # removed meanwhile, or open on Windows
                     remove_if_free(Path(entry.path))
 
-    def _entries(self) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.directory) as entries:
-                return list(entries)
-        except OSError:
-            return []
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        with suppress(OSError), os.scandir(self.directory) as entries:
+            yield from entries
 
     def _check(self, fd: int, name: str) -> Artefact:
         info = os.fstat(fd)
