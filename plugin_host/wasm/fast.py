@@ -97,7 +97,10 @@ class FastInstance(Instance):
                 self._raw_instance: Any = linked.instantiate(store)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as exc:
             error = translate(exc, self, timeout)
-            raise error from error.__cause__
+            try:
+                raise error from error.__cause__
+            finally:
+                del error  # or it and this frame would keep each other
         self._memory = bindings.exported_memory(store, self._raw_instance, "memory")
         if self._memory is not None:
             self._refresh()
@@ -176,9 +179,11 @@ class FastInstance(Instance):
             error = call(context, function, arguments, count, trap_address)
             if error is not None or trap.value is not None:
                 taken, trap.value = trap.value, None
-                failure = translate(adopt(error, taken), self, timeout)
-                self.running = 0.0  # not before: until now the process hurries
-                raise failure
+                try:
+                    # In no variable: the error and this frame would keep each other.
+                    raise translate(adopt(error, taken), self, timeout)
+                finally:
+                    self.running = 0.0  # not before: until now the process hurries
             self.running = 0.0
             return raw[0]
 

@@ -59,7 +59,10 @@ class PublicInstance(Instance):
             # wasmtime-py keeps a host function's exception in one global, so another thread's may
             # surface here: `translate` goes by what this instance's own host functions raised.
             error = translate(exc, self, timeout)
-            raise error from error.__cause__
+            try:
+                raise error from error.__cause__
+            finally:
+                del error  # or it and this frame would keep each other
         finally:
             _current.instance = outer
 

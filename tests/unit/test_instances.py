@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -204,6 +206,32 @@ def test_a_host_functions_exception_ends_the_call_as_a_guest_trap(make: Make) ->
     with pytest.raises(GuestTrap, match="a host function failed: ValueError") as caught:
         call(guest, "f")
     assert (caught.value.code, type(caught.value.__cause__)) == ("host", ValueError)
+
+
+def test_a_failure_is_gone_when_it_has_been_handled(make: Make) -> None:
+    """An error, and what its traceback holds of the request, does not wait for the collector."""
+
+    def boom(instance: Instance) -> None:
+        raise ValueError("boom")
+
+    linked = make(
+        """(module (import "m" "f" (func $f))
+            (func (export "trap") (param i32) (result i64) unreachable)
+            (func (export "host") (param i32) (result i64) (call $f) (i64.const 0))
+            (func (export "loop") (param i32) (result i64) (loop (br 0)) (i64.const 0)))""",
+        HostFunction("m", "f", (), (), boom),
+    )
+    gc.disable()
+    try:
+        for name in ("trap", "host", "loop"):
+            errors: list[weakref.ref[HookError]] = []
+            try:
+                call(start(linked), name, timeout=0.05)
+            except HookError as exc:
+                errors.append(weakref.ref(exc))
+            assert [error() for error in errors] == [None], name
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", [GuestTrap, KeyboardInterrupt, SystemExit])
