@@ -15,20 +15,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reload_guests
+from benchmarks import growth, reload_guests
 from benchmarks.client import Client, percentile
 from benchmarks.measure import Skipped
-from benchmarks.servers import PLUGIN, Process, Server, holdings, serve
+from benchmarks.servers import PLUGIN, Process, Server, serve
 
 _SIZE = 8_000  # bytes; large enough that half a file is more than its header
 _CONNECTIONS = 8
 #: Seconds for a hook. Deadlines are the clock's: where more runs than the processors can bear, a
 #: hook of a microsecond may miss 50 ms, which says nothing about replacing it.
 _TIMEOUT = 1.0
-_QUIET = 8.0  # seconds until a worker without requests must have put away what they needed
-#: What a worker's memory may grow by, in KiB, at least; and as a share of what it was.
-_RSS_KIB, _RSS_SHARE = 8 * 1024, 0.15
-_MAPPINGS = 60
 
 
 @dataclasses.dataclass
@@ -76,11 +72,11 @@ def hammer(
         began = time.monotonic()
         clients = [_phase(server, range(1, first + 1), pause, progress)]
         broken = end_on(server, replacements + 1)
-        before = settled(server)
+        before = growth.settled(server)
         clients.append(_phase(server, range(first + 1, replacements + 1), pause, progress))
         took = time.monotonic() - began
         broken += end_on(server, replacements + 2)
-        after = settled(server, before)
+        after = growth.settled(server, before)
         log = server.log.read_text(errors="replace")
         if set(server.pids()) != pids:
             broken.append(f"workers ended: {sorted(pids)} became {sorted(server.pids())}")
@@ -166,55 +162,6 @@ def end_on(server: Server, number: int) -> list[str]:
     return [f"version {number} was deployed last, workers serve {others}"] if others else []
 
 
-def room_for_noise(rss_kib: int) -> float:
-    """KiB by which a worker's memory may grow in a short run."""
-    return max(_RSS_KIB, _RSS_SHARE * rss_kib)
-
-
-def settled(
-    server: Server,
-    before: dict[int, Process] | None = None,
-    room: Callable[[int], float] = room_for_noise,
-    collect: Callable[[], object] = lambda: None,
-) -> dict[int, Process]:
-    """What each worker holds when it has put away what the requests needed.
-
-    :param before: what it held before, if it is to be waited for that it holds no more.
-    :param collect: has the workers collect garbage, which has files open.
-    """
-    end = time.monotonic() + _QUIET
-    time.sleep(_QUIET / 4)
-    while True:
-        found = {pid: holdings(pid) for pid in server.pids()}
-        if before is None or not grown(before, found, room) or time.monotonic() > end:
-            return found
-        collect()
-        time.sleep(0.2)
-
-
-def grown(
-    before: dict[int, Process],
-    after: dict[int, Process],
-    room: Callable[[int], float] = room_for_noise,
-) -> list[str]:
-    """Say which worker holds more than it did.
-
-    :param room: KiB by which memory may have grown, given what it was.
-    """
-    found = []
-    for pid in before.keys() & after.keys():
-        old, new = before[pid], after[pid]
-        for what, was, now, more in (
-            ("KiB of memory", old.rss_kib, new.rss_kib, room(old.rss_kib)),
-            ("threads", old.threads, new.threads, 0),
-            ("file descriptors", old.fds, new.fds, 0),
-            ("mappings", old.mappings, new.mappings, _MAPPINGS),
-        ):
-            if now > was + more:
-                found.append(f"worker {pid} has {now} {what}, it had {was}")
-    return found
-
-
 def _broken(verdict: Verdict, seen: set[str]) -> list[str]:
     found = []
     if verdict.failures:
@@ -227,7 +174,7 @@ def _broken(verdict: Verdict, seen: set[str]) -> list[str]:
     for line in ("Traceback", "WORKER TIMEOUT", "Worker failed"):
         if line in verdict.log:
             found.append(f"the log has {line!r}")
-    return found + grown(verdict.before, verdict.after)
+    return found + growth.grown(verdict.before, verdict.after)
 
 
 def markdown(verdict: Verdict) -> str:
@@ -238,23 +185,10 @@ def markdown(verdict: Verdict) -> str:
         f" {verdict.p99:.1f} ms; {len(verdict.failures)} failed, {len(verdict.mixed)} mixed two"
         f" versions. {verdict.versions_seen} versions were seen, {verdict.swaps} swaps noted,"
         f" {verdict.refusals} refusals logged.\n",
-        *holdings_table(verdict.before, verdict.after),
+        *growth.table(verdict.before, verdict.after),
     ]
     lines += ["", *(f"**broken**: {each}" for each in verdict.broken)]
     return "\n".join(lines + ([] if verdict.broken else ["All promises were kept."]))
-
-
-def holdings_table(before: dict[int, Process], after: dict[int, Process]) -> list[str]:
-    """Lines of a table: what each worker held, and holds."""
-    lines = ["| worker | RSS MiB | threads | fds | mappings |", "|---|---|---|---|---|"]
-    for pid, old in before.items():
-        new = after.get(pid, old)
-        lines.append(
-            f"| {pid} | {old.rss_kib / 1024:.1f} → {new.rss_kib / 1024:.1f}"
-            f" | {old.threads} → {new.threads} | {old.fds} → {new.fds}"
-            f" | {old.mappings} → {new.mappings} |"
-        )
-    return lines
 
 
 def parser() -> argparse.ArgumentParser:

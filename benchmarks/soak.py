@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import hammer, reload_guests
+from benchmarks import growth, hammer, reload_guests
 from benchmarks.client import Client, percentile
 from benchmarks.measure import Skipped
 from benchmarks.servers import PLUGIN, Process, Server, serve
@@ -167,7 +167,7 @@ def soak(requests: int, reloads: int, workers: int) -> Verdict:
             broken.append(f"workers ended: {sorted(pids)} became {sorted(server.pids())}")
         log, swaps = server.log.read_text(errors="replace"), len(server.switches())
     broken += [f"the log has {word!r}" for word in ("Traceback", "WORKER TIMEOUT") if word in log]
-    broken += hammer.grown(before, after, _room)
+    broken += growth.grown(before, after, _room)
     failures = [each for client in clients for each in client.failures + client.mixed]
     if failures:
         broken.append(f"{len(failures)} requests failed: {failures[:5]}")
@@ -187,7 +187,7 @@ def _room(rss_kib: int) -> float:
 def _settled(server: Server, before: dict[int, Process] | None = None) -> dict[int, Process]:
     """What each worker holds, garbage aside."""
     _lost(server)
-    return hammer.settled(server, before, _room, lambda: _lost(server))
+    return growth.settled(server, before, _room, lambda: _lost(server))
 
 
 def _phase(server: Server, numbers: range, requests: int) -> Mixture:
@@ -226,7 +226,7 @@ def markdown(verdict: Verdict) -> str:
         f" {verdict.swaps} swaps, {len(verdict.failures)} requests failed unexpectedly.\n",
         *(f"* `{what}`: {count}" for what, count in verdict.statuses.items()),
         "",
-        *hammer.holdings_table(verdict.before, verdict.after),
+        *growth.table(verdict.before, verdict.after),
         "",
         *(f"**broken**: {each}" for each in verdict.broken),
     ]

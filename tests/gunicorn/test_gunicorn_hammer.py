@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import hammer, reload_guests
+from benchmarks import growth, hammer, reload_guests
 from benchmarks.client import Client
 from benchmarks.servers import Process
 
@@ -55,7 +55,7 @@ GOOD = Process(50_000, 8, 17, 330)
 )
 def test_what_grows_is_told(grown: Process, said: list[str]) -> None:
     """A worker that holds more than before breaks a promise."""
-    assert hammer.grown({1: GOOD}, {1: grown}) == said
+    assert growth.grown({1: GOOD}, {1: grown}) == said
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import soak
+from benchmarks import growth, soak
 from benchmarks.servers import Process
 from tests.hostile.guest import FOLDER, read
 
@@ -33,7 +33,7 @@ def test_the_hostile_guests_of_the_soak_do_there_what_they_do_here() -> None:
 def test_growth_beyond_the_room_is_told() -> None:
     """A worker may grow by 2 %, and not by more."""
     held = Process(50_000, 8, 17, 330)
-    assert soak.hammer.grown({1: held}, {1: held._replace(rss_kib=51_000)}, soak._room) == []
-    assert soak.hammer.grown({1: held}, {1: held._replace(rss_kib=51_001)}, soak._room) == [
+    assert growth.grown({1: held}, {1: held._replace(rss_kib=51_000)}, soak._room) == []
+    assert growth.grown({1: held}, {1: held._replace(rss_kib=51_001)}, soak._room) == [
         "worker 1 has 51001 KiB of memory, it had 50000"
     ]
