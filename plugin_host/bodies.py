@@ -19,6 +19,10 @@ OMITTED = Body(flags=BODY_OMITTED)
 _OVERSIZE = Body(flags=BODY_OMITTED, oversize=True)
 
 
+def _shown(data: bytes, limit: int) -> Body:
+    return Body(data, BODY) if len(data) <= limit else _OVERSIZE
+
+
 class RequestBody:
     """A request's body: read at most once, and still there for the view afterwards.
 
@@ -42,13 +46,12 @@ class RequestBody:
     def replace(self, data: bytes) -> None:
         """Make ``data`` the body; ``CONTENT_LENGTH`` is the caller's."""
         self._environ["wsgi.input"] = io.BytesIO(data)
-        self._body = Body(data, BODY)
+        self._body = _shown(data, self._limit)
 
     def _read(self) -> Body:
         environ, cached = self._environ, vars(self._request)
         if "_cached_data" in cached:
-            data = self._request.get_data()
-            return Body(data, BODY) if len(data) <= self._limit else _OVERSIZE
+            return _shown(self._request.get_data(), self._limit)
         if "stream" in cached:
             return OMITTED  # the app has begun to read it, before every before_request
         length = environ.get("CONTENT_LENGTH") or ""
@@ -104,17 +107,19 @@ class ResponseBody:
         #: Whether a body may be shown and edited at all.
         self.editable = method != "HEAD" and response.status_code not in (204, 205, 206, 304)
 
-    def read(self, stream: bool) -> Body:
-        """Return the body before any edit.
+    def read(self, stream: bool, edited: bytes | None) -> Body:
+        """Return the body as it is now.
 
         :param stream: also buffer a body that the app streams, up to the limit.
+        :param edited: what plugins have made of it; None if nothing.
         """
         response = self._response
         if not self.editable:
             return OMITTED
+        if edited is not None:
+            return _shown(edited, self._limit)
         if response.is_sequence and not response.direct_passthrough:
-            data = response.get_data()
-            return Body(data, BODY) if len(data) <= self._limit else _OVERSIZE
+            return _shown(response.get_data(), self._limit)
         return self._buffer() if stream else OMITTED
 
     def _buffer(self) -> Body:

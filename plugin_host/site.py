@@ -172,8 +172,7 @@ class Site:
 def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool) -> None:
     if edited.status != response.status_code:
         response.status_code = edited.status
-        if edited.status in BODILESS:
-            edited = edited._replace(body=b"")
+        body_is_editable |= edited.status in BODILESS  # it has none now, whatever it had
     if edited.body is None or not body_is_editable:
         response.headers[:] = edited.headers
         return

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..abi.native import BODY
 from ..errors import HookError, PayloadError
 from ..hookspec import HookSpec
 from ..message import (
+    BODILESS,
     Answer,
     OnlyHeaders,
     RequestEdits,
@@ -134,14 +134,14 @@ class Exchange:
         environ: dict[str, Any],
         status: int,
         headers: list[tuple[str, str]],
-        read_body: Callable[[bool], Body],
+        read_body: Callable[[bool, bytes | None], Body],
     ) -> Response | None:
         """Show the response to the plan's plugins, in reverse order.
 
         :param environ: the request's.
         :param headers: as the response has them; not changed.
         :param read_body: called if a plugin needs the body, with whether also a streamed body is
-            to be buffered; gives the body before any edit.
+            to be buffered, and with what plugins have made of the body, if anything.
         :returns: the edited response; None if no plugin changed anything.
         :raises Failed: as it says.
         """
@@ -150,8 +150,7 @@ class Exchange:
         for plugin in self.plan.on_response if self.plan else ():
             body = NO_BODY
             if plugin.response_body:
-                stream = plugin.manifest.response_needs.stream
-                body = read_body(stream) if edited is None else Body(edited, BODY)
+                body = read_body(plugin.manifest.response_needs.stream, edited)
             context = self._contexts.get(plugin.name) if self._contexts else None
             try:
                 record = plugin.encode_response(status, headers, context, body.data, body.flags)
@@ -167,7 +166,10 @@ class Exchange:
             changed = True
             headers = apply_to_headers(headers, edits)
             status = edits.status or status
-            edited = edited if edits.body is None else edits.body
+            if status in BODILESS:
+                edited = b""
+            elif edits.body is not None:
+                edited = edits.body
         return Response(status, headers, edited, whole) if changed else None
 
 

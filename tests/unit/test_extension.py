@@ -366,6 +366,63 @@ def test_a_response_without_a_body_gets_none(make_app: MakeApp, folder: Path, st
     assert (response.status_code, response.data) == (status, b"")
 
 
+def expecting(hook: str, flags: int) -> str:
+    """A guest that needs nothing but bodies, and traps unless its record has these flags and no
+    body.
+    """
+    got_flags, got_length = guests.HEAP + 8, guests.HEAP + 16
+    check = f"""(if (i32.ne (i32.load (i32.const {got_flags})) (i32.const {flags}))
+                (then unreachable))
+      (if (i32.load (i32.const {got_length})) (then unreachable)) (i64.const 0)"""
+    return guests.module({hook: check})
+
+
+@pytest.mark.parametrize(
+    ("hook", "order", "method", "result", "flags", "expected"),
+    [
+        (ON_REQUEST, 200, "POST", guests.edit(guests.SET_BODY, b"", bytes(1001)), 2, b"1001"),
+        (ON_RESPONSE, 50, "POST", guests.edit(guests.SET_BODY, b"", bytes(1001)), 2, bytes(1001)),
+        (ON_RESPONSE, 50, "HEAD", guests.edit(guests.SET_BODY, b"", b"body"), 2, b""),
+        (ON_RESPONSE, 50, "POST", guests.edit(guests.SET_STATUS, b"", 204), 1, b""),
+    ],
+    ids=["request-above-limit", "response-above-limit", "head", "emptied"],
+)
+def test_what_a_plugin_made_of_a_body_is_shown_by_the_rules_of_any_body(
+    make_app: MakeApp,
+    folder: Path,
+    hook: str,
+    order: int,
+    method: str,
+    result: bytes,
+    flags: int,
+    expected: bytes,
+) -> None:
+    """The next plugin is not passed a body above the limit, nor one that nobody will see."""
+    put(folder, "sets", guests.returning(hook, guests.edits(result)))
+    needs = f'needs.{hook} = ["body"]\norder = {order}\non_failure = "fail"'
+    put(folder, "looks", expecting(hook, flags), needs)
+    app, _ = make_app(MAX_BODY=1000)
+    app.add_url_rule(
+        "/", view_func=lambda: str(len(request.get_data())), methods=["POST", "HEAD", "GET"]
+    )
+    response = app.test_client().open("/", method=method)
+    assert response.status_code == (204 if flags == 1 else 200)
+    assert response.data == expected
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_a_status_without_a_body_empties_a_part_of_one_too(
+    make_app: MakeApp, folder: Path, status: int
+) -> None:
+    """Nothing of a range is left when a plugin makes its response one without a body."""
+    put(folder, "empties", on_response(guests.edit(guests.SET_STATUS, b"", status)))
+    app, _ = make_app()
+    app.add_url_rule("/", view_func=lambda: ("part", 206, {"Content-Range": "bytes 0-3/10"}))
+    response = app.test_client().get("/")
+    assert (response.status_code, response.data) == (status, b"")
+    assert response.headers.get("Content-Length", "0") == "0"
+
+
 def test_head_ranges_and_non_ascii_headers_come_through_unharmed(
     make_app: MakeApp, folder: Path
 ) -> None:
