@@ -69,7 +69,8 @@ class RequestBody:
         if size > self._limit:
             environ["wsgi.input"] = io.BufferedReader(_Rejoined(data, stream))
             return _OVERSIZE
-        environ["wsgi.input"] = io.BytesIO(data)
+        if data:  # else the server's own stays: a view may know it, such as one that upgrades
+            environ["wsgi.input"] = io.BytesIO(data)
         return Body(data, BODY)
 
 
@@ -123,6 +124,13 @@ class ResponseBody:
         return self._buffer() if stream else OMITTED
 
     def _buffer(self) -> Body:
+        try:
+            return self._read_ahead()
+        except BaseException:
+            self._response.close()  # nobody else will: an error page takes its place
+            raise
+
+    def _read_ahead(self) -> Body:
         response = self._response
         source: Any = response.response
         chunks: Iterator[bytes] = iter(response.iter_encoded())

@@ -20,6 +20,8 @@ BODILESS = frozenset((204, 205, 304))
 
 _OWN_KEYS = frozenset(("CONTENT_TYPE", "CONTENT_LENGTH"))
 _URI_KEYS = ("RAW_URI", "REQUEST_URI")
+# What the framework has routed by, and opened the session with, before a plugin is asked.
+_USED_ALREADY = frozenset(("HTTP_HOST", "HTTP_COOKIE"))
 # What a path may hold unquoted: RFC 3986, pchar and "/".
 _PATH_SAFE = "/!$&'()*+,;=:@~"
 
@@ -52,9 +54,9 @@ class RequestEdits(NamedTuple):
 
     @property
     def reroutes(self) -> bool:
-        """Whether the request has to be routed afresh."""
+        """Whether the request has to be routed afresh, or its session opened afresh."""
         moved = self.path is not None or self.method is not None
-        return moved or any(edit[3] == "HTTP_HOST" for edit in self.headers)
+        return moved or any(edit[3] in _USED_ALREADY for edit in self.headers)
 
 
 class OnlyHeaders(RequestEdits):

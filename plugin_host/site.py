@@ -17,11 +17,14 @@ from .problem import BodyTooLarge, HookFailed
 from .serving import dispatch
 from .serving.dispatch import Exchange, Failed, Rerouted, TooLarge
 from .serving.failure import request_id
-from .serving.registry import UNDECIDED
+from .serving.registry import UNDECIDED, Plan
 
 EXTENSION = "plugin_host"
 
 _WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+#: Where test clients and debuggers ask for the context that a request leaves.
+_PRESERVE = "werkzeug.debug.preserve_context"
 
 #: Headers that describe a body and are wrong once it is replaced.
 _OF_THE_BODY = ("ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges")
@@ -36,7 +39,12 @@ class _Restart(BaseException):
     """Unwinds Flask's handling of a request that has to be routed afresh.
 
     Not an `Exception`, so that no error handler sees it.
+
+    :param environ: as the plugins have left it, which may be a copy that middleware has made.
     """
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
 
 
 class Site:
@@ -63,17 +71,24 @@ class Site:
         app.wsgi_app = self._around_wsgi_app(app.wsgi_app)  # type: ignore[assignment,method-assign]
         app.preprocess_request = self._before(app.preprocess_request)  # type: ignore[method-assign]
         app.process_response = self._after(app.process_response)  # type: ignore[method-assign]
+        ignores = _ignoring_restarts(app.should_ignore_error)
+        app.should_ignore_error = ignores  # type: ignore[assignment,method-assign]
 
     def _around_wsgi_app(self, wsgi_app: _WsgiApp) -> _WsgiApp:
         """Pin the snapshot; let a request that no plugin can match pass at once."""
         host, key, current = self._host, self._key, self._exchange
+        # Middleware further in may change method and path: then nothing is known before routing.
+        wrapped = getattr(wsgi_app, "__func__", None) is not Flask.wsgi_app
 
         def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
             environ[key] = snapshot = host.snapshot.for_request(environ)
-            # The method as the framework's request will have it, or a plugin could be passed by.
-            method = environ["REQUEST_METHOD"].upper()
-            plan = snapshot.plan_early(method, environ.get("PATH_INFO", ""))
+            if wrapped:
+                plan: Plan | None = UNDECIDED
+            else:
+                # As the framework's request will have it, or a plugin could be passed by.
+                method = environ["REQUEST_METHOD"].upper()
+                plan = snapshot.plan_early(method, environ.get("PATH_INFO", ""))
             if plan is None:
                 return wsgi_app(environ, start_response)
             environ[key] = exchange = Exchange(snapshot, plan)
@@ -104,25 +119,18 @@ class Site:
         def process(*args: Any) -> Response:
             response = process_response(*args)
             exchange = current.get()
-            if exchange is None:
+            if exchange is None or exchange.is_done:
                 return response
-            if exchange.method is not None:
-                # The client waits for a body, or for none, by the method that it sent: the server's
-                # connection, which may be a proxy's for many clients, would get out of step.
-                request.environ["REQUEST_METHOD"] = exchange.method
-            if exchange.has_response_hooks:
-                return self._return(exchange, response)
-            return response
+            return self._return(exchange, response)
 
         return process
 
     def _travel(self, exchange: Exchange) -> Response | None:
         """Show a request to the plugins that match it, on its way in."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        plan, answer = exchange.plan, None
-        if plan is UNDECIDED:
-            plan = exchange.snapshot.plan(current.method, current.path, current.endpoint)
-            exchange.plan = plan
+        if not self._is_of(exchange, current):
+            return None
+        plan, answer = self._plan(exchange, current), None
         if plan is not None and plan.on_request:
             body = bodies.RequestBody(current, self._limit)
             try:
@@ -130,7 +138,7 @@ class Site:
                     current.environ, current.endpoint, current.view_args, body.read, body.replace
                 )
             except Rerouted:
-                raise _Restart from None
+                raise _restart(current.environ) from None
             except Failed as exc:
                 raise HookFailed(request_id(current.environ)) from exc
             except TooLarge:
@@ -142,6 +150,20 @@ class Site:
                 setattr(g, name, value)
         return None if answer is None else self._response(answer)
 
+    def _is_of(self, exchange: Exchange, current: Request) -> bool:
+        """Whether an exchange is the request's own.
+
+        A view may make requests in a context of its own, with a test client for instance; those
+        that no plugin matches have no exchange, and find that of the request around them.
+        """
+        return current.environ.get(self._key) is exchange
+
+    def _plan(self, exchange: Exchange, current: Request) -> Plan | None:
+        if exchange.plan is UNDECIDED:
+            snapshot = exchange.snapshot
+            exchange.plan = snapshot.plan(current.method, current.path, current.endpoint)
+        return exchange.plan
+
     def _response(self, answer: Answer) -> Response:
         response = self._app.response_class(answer.body, answer.status)
         response.headers = Headers([*answer.headers, ("Content-Length", str(len(answer.body)))])
@@ -150,6 +172,15 @@ class Site:
     def _return(self, exchange: Exchange, response: Response) -> Response:
         """Show a response to the plugins that match the request, on its way out."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        if not self._is_of(exchange, current):
+            return response
+        plan = self._plan(exchange, current)  # not made yet if a signal's receiver has failed
+        if exchange.method is not None:
+            # The client waits for a body, or for none, by the method that it sent: the server's
+            # connection, which may be a proxy's for many clients, would get out of step.
+            current.environ["REQUEST_METHOD"] = exchange.method
+        if plan is None or not plan.on_response:
+            return response
         body = bodies.ResponseBody(exchange.method or current.method, response, self._limit)
         headers, environ = response.headers.to_wsgi_list(), current.environ
         try:
@@ -189,6 +220,20 @@ def _unavailable(exc: HookError) -> Any:
     return current_app.handle_user_exception(failure)
 
 
+def _ignoring_restarts(
+    own: Callable[[BaseException | None], bool] | None,
+) -> Callable[[BaseException | None], bool]:
+    """Return an app's ``should_ignore_error`` that hides a start over from teardown functions."""
+    return lambda error: isinstance(error, _Restart) or bool(own and own(error))
+
+
+def _restart(environ: dict[str, Any]) -> _Restart:
+    """Return what starts a request over with its environ as it is now."""
+    edited = dict(environ)
+    environ.pop(_PRESERVE, None)  # of the context that is left; the next one's is wanted
+    return _Restart(edited)
+
+
 def _start(wsgi_app: _WsgiApp, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Handle a request, and start over when a plugin changed where it goes.
 
@@ -199,5 +244,6 @@ def _start(wsgi_app: _WsgiApp, environ: dict[str, Any], start_response: Any) -> 
     while True:
         try:
             return wsgi_app(environ, start_response)
-        except _Restart:
-            continue
+        except _Restart as restart:
+            environ.clear()
+            environ.update(restart.environ)

@@ -271,11 +271,16 @@ def _route_values(
     # An endpoint is a name in the app's code, so it is UTF-8 whatever its characters.
     name = endpoint if endpoint.isascii() else endpoint.encode().decode("latin-1")
     return tuple(
-        [
-            name if field == ":endpoint" else urlencode(args, errors="replace") if args else ""
-            for field in route
-        ]
+        [name if field == ":endpoint" else _arguments(args) if args else "" for field in route]
     )
+
+
+def _arguments(args: Mapping[str, Any]) -> str | None:
+    """Return a view's arguments as a form; None if one of them is no text."""
+    try:
+        return urlencode(args, errors="replace")
+    except Exception:  # a converter may make objects that say what they like
+        return None
 
 
 def server(environ: Mapping[str, Any]) -> str:

@@ -177,7 +177,10 @@ def _getter(piece: bytes | Part) -> _Get:
 def _argument(args: Mapping[str, Any] | None, name: str) -> bytes | None:
     if not args or name not in args:
         return None
-    return str(args[name]).encode("utf-8", "replace")
+    try:
+        return str(args[name]).encode("utf-8", "replace")
+    except Exception:  # a converter may make objects that say what they like
+        return None
 
 
 def _parameter(query: str, name: str) -> bytes | None:

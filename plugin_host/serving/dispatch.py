@@ -66,9 +66,12 @@ class Exchange:
         self._done: frozenset[Plugin] = frozenset()
 
     @property
-    def has_response_hooks(self) -> bool:
-        """Whether any plugin wants to see the response."""
-        return self.plan is not None and bool(self.plan.on_response)
+    def is_done(self) -> bool:
+        """Whether plugins have nothing to do with the response."""
+        plan = self.plan
+        if plan is UNDECIDED or self.method is not None:
+            return False
+        return plan is None or not plan.on_response
 
     def on_request(
         self,
@@ -83,8 +86,8 @@ class Exchange:
         :param read_body: called if a plugin needs the body; gives the same each time.
         :param replace_body: called with the new body if a plugin sets it.
         :returns: a plugin's answer, which ends the request; None to go on.
-        :raises Rerouted: path, method or host changed; call again after routing. Plugins that
-            have seen the request are not called twice.
+        :raises Rerouted: path, method, host or cookies changed; call again after routing. Plugins
+            that have seen the request are not called twice.
         :raises Failed: as it says; so does TooLarge.
         """
         plugins = self.plan.on_request if self.plan else ()

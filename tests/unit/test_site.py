@@ -1,0 +1,298 @@
+"""An app with plugins is the app that it was: what surrounds a request, and what it starts with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import guests
+import pytest
+from flask import (
+    Flask,
+    Response,
+    make_response,
+    request,
+    request_started,
+    session,
+    signals,
+)
+from guests import MakeApp
+from werkzeug.routing import BaseConverter
+
+ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
+#: A plugin that sees all there is of requests and responses, and edits nothing.
+LOOKING = guests.module(dict.fromkeys((ON_REQUEST, ON_RESPONSE), guests.UNCHANGED))
+#: A plugin that marks requests and responses, on one path.
+MARKING = guests.module(
+    {
+        ON_REQUEST: f"(i64.const {guests.packed(1024, 19)})",
+        ON_RESPONSE: f"(i64.const {guests.packed(1024, 19)})",
+    },
+    data=[(1024, guests.edits(guests.edit(guests.ADD_HEADER, b"X-Mark", b"1")))],
+)
+
+
+def put(folder: Path, name: str, text: str, manifest: str = "") -> None:
+    """Drop a plugin into the folder."""
+    (folder / f"{name}.wat").write_text(text)
+    (folder / f"{name}.toml").write_text(manifest)
+
+
+def editing(*edits: bytes) -> str:
+    return guests.returning(ON_REQUEST, guests.edits(*edits))
+
+
+def moving(path: bytes) -> str:
+    return editing(guests.edit(guests.SET_PATH, b"", path))
+
+
+def test_a_request_without_a_body_keeps_the_servers_input(make_app: MakeApp, folder: Path) -> None:
+    """A view that upgrades the connection finds the socket behind it, whoever asked for bodies."""
+    put(folder, "look", LOOKING)
+    app, _ = make_app()
+    seen: list[object] = []
+    app.add_url_rule("/", view_func=lambda: seen.append(request.environ["wsgi.input"]) or "")
+    servers_own = io.BytesIO()
+    for terminated in (True, False):
+        overrides = {"wsgi.input": servers_own, "wsgi.input_terminated": terminated}
+        app.test_client().get("/", environ_overrides=overrides)
+    assert [each is servers_own for each in seen] == [True, True]
+
+
+class _Silent:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class _SilentConverter(BaseConverter):
+    def to_python(self, value: str) -> Any:
+        return _Silent()
+
+
+def test_an_argument_that_is_no_text_is_not_shown(make_app: MakeApp, folder: Path) -> None:
+    """What a converter makes of the path is for the view; a plugin that needs it gets none."""
+    put(folder, "look", LOOKING)
+    put(
+        folder,
+        "reads",
+        guests.module({ON_REQUEST: guests.UNCHANGED}),
+        'capabilities = ["state"]\nstate.prefetch = ["key:{args:what}"]',
+    )
+    app, plugins = make_app(GRANTS={"reads": ["state"]}, STATE="memory:")
+    app.url_map.converters["silent"] = _SilentConverter
+    app.add_url_rule("/<silent:what>", view_func=lambda what: type(what).__name__)
+    assert app.test_client().get("/x").text == "_Silent"
+    with app.app_context():
+        assert [(p["state"], p["calls"]) for p in plugins.status()["plugins"]] == [
+            ("serving", 2),
+            ("serving", 1),
+        ]
+
+
+def test_a_request_inside_a_request_meets_its_own_plugins_only(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """A view that makes requests of its own does not lend them its plugins."""
+    put(folder, "mark", MARKING, 'match = { paths = ["/outer"] }')
+    app, _ = make_app()
+
+    @app.get("/outer")
+    def outer() -> list[bool]:
+        inner = app.test_client().get("/inner")
+        with app.test_request_context("/inner"):
+            app.preprocess_request()
+            prepared = app.process_response(
+                make_response(request.headers.get("X-Mark", "unmarked"))
+            )
+        responses = (inner, prepared)
+        return [r.get_data() == b"unmarked" and "X-Mark" not in r.headers for r in responses]
+
+    app.add_url_rule("/inner", view_func=lambda: request.headers.get("X-Mark", "unmarked"))
+    response = app.test_client().get("/outer")
+    assert (response.json, response.headers.getlist("X-Mark")) == ([True, True], ["1"])
+
+
+class _Failing:
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"first"
+        raise RuntimeError("midway")
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+
+def test_a_stream_that_fails_while_it_is_buffered_is_closed(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """The client gets the app's error page, and what the stream holds is let go."""
+    put(folder, "look", LOOKING, 'needs = { on_response = ["stream"] }')
+    app, _ = make_app(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
+    done: list[str] = []
+
+    @app.get("/")
+    def view() -> Response:
+        response = Response(_Failing(done))
+        response.call_on_close(lambda: done.append("called"))
+        return response
+
+    assert (app.test_client().get("/").status_code, done) == (500, ["closed", "called"])
+
+
+def with_session(app: Flask) -> None:
+    app.config["SECRET_KEY"] = "k"
+
+    @app.get("/")
+    def view() -> str:
+        return f"{session.get('user')} {len(request.cookies)}"
+
+    @app.get("/enter")
+    def enter() -> str:
+        session["user"] = "ann"
+        return ""
+
+
+def test_a_changed_cookie_changes_the_session(make_app: MakeApp, folder: Path) -> None:
+    """The session is that of the cookies that the view sees, not of those that came."""
+    put(folder, "strip", editing(guests.edit(guests.REMOVE_HEADER, b"Cookie")), 'match.paths=["/"]')
+    app, _ = make_app(with_session)
+    client = app.test_client()
+    client.get("/enter")
+    assert client.get("/").text == "None 0"
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    sets = guests.edit(guests.SET_HEADER, b"Cookie", f"session={cookie.value}".encode())
+    put(folder, "strip", editing(sets), 'match.paths=["/"]')
+    app, _ = make_app(with_session)
+    assert app.test_client().get("/").text == "ann 1"
+
+
+class _Middleware:
+    """Takes a prefix off the path, and the method from a header.
+
+    :param copies: whether it hands on an environ of its own.
+    """
+
+    def __init__(self, wsgi_app: Any, copies: bool) -> None:
+        self.wsgi_app, self.copies = wsgi_app, copies
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if self.copies:
+            environ = dict(environ)
+        if environ["PATH_INFO"].startswith("/api/"):
+            environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/api")
+            environ["SCRIPT_NAME"] = "/api"
+        environ["REQUEST_METHOD"] = environ.get("HTTP_X_METHOD", environ["REQUEST_METHOD"])
+        return self.wsgi_app(environ, start_response)
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["in-place", "copied"])
+def test_middleware_inside_does_not_pass_a_plugin_by(
+    make_app: MakeApp, folder: Path, copies: bool
+) -> None:
+    """A plugin is matched by what the app routes, though middleware was there before the host."""
+    gate = editing(guests.edit(guests.ANSWER, b"", 403))
+    put(folder, "gate", gate, 'match = [{ paths = ["/admin"] }, { methods = ["DELETE"] }]')
+    put(folder, "move", moving(b"/new"), 'match.paths = ["/old"]')
+
+    def prepare(app: Flask) -> None:
+        app.add_url_rule("/admin", view_func=lambda: "secret")
+        app.add_url_rule("/new", "new", lambda: "new", methods=["GET", "DELETE"])
+        app.wsgi_app = _Middleware(app.wsgi_app, copies)  # type: ignore[method-assign]
+
+    app, _ = make_app(prepare)
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/admin", "/api/admin")] == [403, 403]
+    assert client.get("/new", headers={"X-Method": "DELETE"}).status_code == 403
+    assert [client.get(path).text for path in ("/old", "/api/old")] == ["new", "new"]
+
+
+def test_starting_over_is_no_error_of_the_first_start(make_app: MakeApp, folder: Path) -> None:
+    """Teardown functions run for both contexts, and are told of no error."""
+    put(folder, "move", moving(b"/new"), 'match.paths = ["/old"]')
+    seen: list[object] = []
+
+    def prepare(app: Flask) -> None:
+        app.teardown_request(lambda exc: seen.append((request.path, exc)))
+        app.add_url_rule("/new", view_func=lambda: "new")
+
+    app, _ = make_app(prepare)
+    assert app.test_client().get("/old").text == "new"
+    assert seen == [("/old", None), ("/new", None)]
+
+
+def test_the_apps_own_rule_for_teardown_errors_still_counts(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """An app that ignores an error in teardown functions ignores it with plugins, too."""
+    put(folder, "look", LOOKING)
+    seen: list[object] = []
+
+    def prepare(app: Flask) -> None:
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+        app.should_ignore_error = (  # type: ignore[method-assign]
+            lambda error: isinstance(error, LookupError)
+        )
+        app.teardown_request(lambda exc: seen.append(type(exc)))
+        app.add_url_rule("/<int:n>", view_func=lambda n: [1][n] / 0)
+
+    app, _ = make_app(prepare)
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/1", "/0")] == [500, 500]
+    assert seen == [type(None), ZeroDivisionError]
+
+
+def test_only_the_context_that_served_is_kept_for_a_test(make_app: MakeApp, folder: Path) -> None:
+    """``with client:`` ends one context, not also that of the start that was left."""
+    put(folder, "move", moving(b"/new"), 'match.paths = ["/old"]')
+    seen: list[str] = []
+    app, _ = make_app(lambda app: app.teardown_request(lambda exc: seen.append(request.path)))
+    app.add_url_rule("/new", view_func=lambda: "new")
+    with app.test_client() as client:
+        assert client.get("/old").text == "new"
+        assert request.path == "/new"
+        seen.clear()
+    assert seen == ["/new"]
+
+
+@pytest.mark.parametrize("match", ['match.endpoints = ["view"]', 'match.paths = ["/"]', ""])
+def test_an_error_before_any_plugin_passes_through_response_hooks(
+    make_app: MakeApp, folder: Path, match: str
+) -> None:
+    """An error page is a response too, when a receiver of a signal has failed."""
+    put(folder, "hello", guests.adding("x-hello", "1"), match)
+    app, _ = make_app(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
+    app.add_url_rule("/", "view", lambda: "")
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    with request_started.connected_to(fails, app):
+        response = app.test_client().get("/")
+    assert (response.status_code, response.headers["X-Hello"]) == (500, "1")
+
+
+def test_a_plugin_that_edits_nothing_changes_no_signal(make_app: MakeApp, folder: Path) -> None:
+    """Signals and teardown functions come in the order in which they come without plugins."""
+
+    def walk(app: Flask) -> list[object]:
+        heard: list[object] = []
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+        app.add_url_rule("/", view_func=lambda: "")
+        app.add_url_rule("/boom", "boom", lambda: 1 // 0)
+        app.teardown_request(lambda exc: heard.append(("teardown", repr(exc))))
+        for name in ("started", "finished", "tearing_down"):
+            signal = getattr(signals, f"request_{name}")
+            signal.connect(lambda *_, _n=name, **__: heard.append(_n), app, weak=False)
+        client = app.test_client()
+        heard.extend(client.get(path).headers.to_wsgi_list() for path in ("/", "/boom", "/none"))
+        return heard
+
+    put(folder, "look", LOOKING)
+    app, _ = make_app()
+    bare = Flask("shop")
+    assert walk(app) == walk(bare)
