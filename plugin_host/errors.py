@@ -13,13 +13,15 @@
     │   ├── ImportDenied         imports something unknown or not granted
     │   ├── ExportError          lacks an export, or one has the wrong type or ABI version
     │   ├── InitError            the trial instance failed: start, `_initialize`, `ph_init`, …
-    │   └── SelfTestFailed       it starts, but does not do what it says of itself that it does
+    │   ├── SelfTestFailed       it starts, but does not do what it says of itself that it does
+    │   └── LoadDelayed          the machine has not what loading it takes; it is tried again
     ├── HookError                one call of one hook failed; names plugin and hook
     │   ├── GuestTrap            the guest trapped; carries trap code and guest backtrace
     │   ├── DeadlineExceeded     the guest missed its deadline
     │   ├── BadResult            the guest returned something malformed; carries offset and rule
     │   ├── GuestError           the guest declared an error, with a message
     │   ├── PoolExhausted        no instance became free in time
+    │   ├── NoResources          the machine has no memory or thread for the call
     │   ├── CircuitOpen          the plugin has failed too often to be called now
     │   ├── NotLoaded            the plugin did not load when the process started
     │   └── PayloadError         a business hook's payload or answer does not fit its hookspec
@@ -37,6 +39,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+
+#: What to do where the operating system has too little.
+MORE_RESOURCES = (
+    "free memory, or raise the limits of memory, threads and open files: ulimit, systemd's"
+    " MemoryMax, TasksMax and LimitNOFILE, a container's"
+)
 
 
 def printable(text: str) -> str:
@@ -115,6 +123,13 @@ class SelfTestFailed(PluginLoadError):
     """The plugin's own test failed: ``ph_selftest``, or a recorded call of its manifest."""
 
 
+class LoadDelayed(PluginLoadError):
+    """The machine has no memory, thread or file for it now; nothing is said of the plugin.
+
+    A running site tries again by itself.
+    """
+
+
 class HookError(PluginHostError):
     """One call of one hook failed.
 
@@ -187,6 +202,16 @@ class GuestError(HookError):
 
 class PoolExhausted(HookError):
     """No instance became free before the hook's deadline."""
+
+
+class NoResources(HookError):
+    """The machine has no memory or thread for the call; the plugin is not to blame.
+
+    :param why: what the operating system refuses, and its words.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; {MORE_RESOURCES}")
 
 
 class CircuitOpen(HookError):

@@ -28,6 +28,7 @@ from .change import Change, changes_of
 from .lineup import Lineup
 from .naming import freed
 from .probation import Probations
+from .retrying import Retries
 from .selection import decided
 from .switch import Switch, target_of
 
@@ -75,6 +76,7 @@ class Host:
         self._lineup = Lineup(settings, self.depot, self.services.of)
         self._serving: dict[str, Plugin] = {}  # by stem: what the snapshot was made of
         self._borrowed = Borrowed()
+        self._retries = Retries()
         self._awaited: set[str] = set()  # stems of which what was decided is not yet followed
         self._followed = 0  # the generation that is followed in full
         self._switch = self._make_switch()
@@ -131,6 +133,8 @@ class Host:
         """
         with self._lock:
             self._follow_control(quietly=initial)
+            for stem in self._retries.due(self._lineup.refused):
+                self._scanner.forget(stem)
             scan = self._scanner.scan(initial=initial)
             self._follow_folder(scan, background=not initial)
             if initial and scan.folder_error and not self._lineup.serving:

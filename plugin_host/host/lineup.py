@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import trust
 from ..config import Settings
-from ..errors import PluginHostError, PluginLoadError
+from ..errors import LoadDelayed, PluginHostError, PluginLoadError
 from ..folder.scan import Candidate, Scan
 from ..hostfunctions.services import Services
 from ..loading.loader import load
@@ -219,6 +219,8 @@ class Lineup:
             plugin = load(chosen, self._settings, cache, background, self._services)
         except PluginLoadError:
             raise
+        except (OSError, MemoryError) as exc:
+            raise LoadDelayed(chosen.module_path, f"is to be loaded again: {exc!r}") from exc
         except Exception as exc:
             logger.exception("%s: cannot be loaded", chosen.module_path.name)
             reason = f"cannot be loaded: {type(exc).__name__}: {exc}"

@@ -131,7 +131,11 @@ def _resolve(host: str, port: int, deadline: float, lookups: list[None]) -> list
             done.release()
 
     lookups.append(None)
-    osthread.start(look_up, "plugin-host-lookup")
+    try:
+        osthread.start(look_up, "plugin-host-lookup")
+    except RuntimeError as exc:
+        lookups.pop()
+        raise _Failed(UNREACHABLE, f"no thread can be started to look its name up ({exc})") from exc
     if not done.acquire(True, time_left(deadline)):
         raise TimeoutError
     if not found:

@@ -24,8 +24,10 @@ from ..errors import (
     GuestError,
     HookError,
     InitError,
+    LoadDelayed,
     ManifestError,
     ModuleError,
+    NoResources,
 )
 from ..folder.scan import Candidate
 from ..hookspec import HOOK_NAME
@@ -93,11 +95,15 @@ def load(
     functions = select(path, info.imports, manifest.capabilities, granted, given)
     limits = effective_limits(manifest, settings)
     code = harmless_debuginfo(wasm)
-    make = Maker(path, code, info, hooks, manifest, limits, functions, settings, cache, background)
     try:
+        make = Maker(
+            path, code, info, hooks, manifest, limits, functions, settings, cache, background
+        )
         trial = _trial(candidate, functools.partial(make, monotonic(), settings.init_timeout))
         tests = SelfTests(candidate, manifest, hooks, make, settings, given)
         tests.run(exported=info.export(native.SELFTEST) is not None)
+    except NoResources as exc:
+        raise LoadDelayed(path, exc.message) from exc
     finally:
         given.flush(succeeded=False)
     return Fresh(
@@ -266,6 +272,8 @@ def _trial(candidate: Candidate, make: Callable[[], Guest]) -> Guest:
     path = candidate.module_path
     try:
         return make()
+    except NoResources:
+        raise
     except native.UnknownVersion as exc:
         raise ExportError(
             path, str(exc), "build it for a version that the host speaks, or upgrade the host"

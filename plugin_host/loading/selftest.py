@@ -15,7 +15,14 @@ from ..abi.guest import Guest
 from ..abi.native import BODY, BODY_OMITTED, EditsDecoder, ResponseEncoder
 from ..abi.request_records import Encode
 from ..config import Settings
-from ..errors import DeadlineExceeded, GuestError, HookError, ManifestError, SelfTestFailed
+from ..errors import (
+    DeadlineExceeded,
+    GuestError,
+    HookError,
+    ManifestError,
+    NoResources,
+    SelfTestFailed,
+)
 from ..folder.scan import Candidate
 from ..hookspec import HookSpec
 from ..hostfunctions.services import Services
@@ -85,6 +92,7 @@ class SelfTests:
         :param exported: whether the module exports ``ph_selftest``.
         :raises SelfTestFailed: saying which test, what was expected and what came.
         :raises ManifestError: a recorded call is of a hook that the plugin does not have.
+        :raises NoResources: as it says.
         """
         self._check_hooks()
         began, most = monotonic(), TOTAL * self._timeout
@@ -100,6 +108,8 @@ class SelfTests:
             try:
                 guest = self._make(monotonic(), self._timeout, None, Stage())
                 guest.selftest(monotonic(), self._timeout)
+            except NoResources:
+                raise
             except HookError as exc:
                 raise _failed(self._module, "ph_selftest", exc) from exc
 
@@ -138,6 +148,8 @@ class SelfTests:
                     raise SelfTestFailed(
                         self._source, f"{who}: {wrong}", "correct the plugin, or what is expected"
                     )
+        except NoResources:
+            raise
         except HookError as exc:
             raise _failed(self._source, who, exc) from exc
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from .. import osthread
+from ..errors import GuestError, HookError, NoResources, PoolExhausted
 
 
 @dataclass
@@ -23,3 +25,14 @@ class Counters:
     last_error_at: float | None = None
     #: guards the fields; a successful call counts on its own guest and needs no lock
     lock: osthread.Lock = field(default_factory=osthread.allocate_lock, repr=False, compare=False)
+
+
+def is_fault(exc: BaseException) -> TypeGuard[HookError]:
+    """Whether an error is the plugin's: a trap, a missed deadline, a malformed result.
+
+    Not a declared error, which a guest gives on purpose; nor that no instance was free, since a
+    crowd of clients could then turn a plugin off, and guests that are too slow miss deadlines, too;
+    nor that the machine had no memory or thread for the call.
+    """
+    blameless = GuestError | PoolExhausted | NoResources
+    return isinstance(exc, HookError) and not isinstance(exc, blameless)

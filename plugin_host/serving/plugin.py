@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 from .. import osthread
 from ..abi.guest import Guest, is_spent
 from ..abi.native import EditsDecoder, ResponseEncoder
 from ..abi.request_records import Encode
-from ..errors import CircuitOpen, GuestError, HookError, PoolExhausted
+from ..errors import CircuitOpen, GuestError, HookError
 from ..hostfunctions.services import Services
 from ..hostfunctions.stage import LIVE
 from ..hostfunctions.state_prefetch import request_encoder
@@ -21,7 +21,7 @@ from ..throttle import Throttle
 from ..wasm.detour import processor_time
 from ..wasm.pool import Pool
 from .breaker import Breaker
-from .counters import Counters
+from .counters import Counters, is_fault
 from .policies import Policy
 
 T = TypeVar("T")
@@ -266,15 +266,6 @@ class Guarded(Plugin):
     def _close(self) -> None:
         self.__class__ = Plugin  # type: ignore[assignment]
         self.breaker.proved()
-
-
-def is_fault(exc: BaseException) -> TypeGuard[HookError]:
-    """Whether an error is the plugin's: a trap, a missed deadline, a malformed result.
-
-    Not a declared error, which a guest gives on purpose; nor that no instance was free, since a
-    crowd of clients could then turn a plugin off, and guests that are too slow miss deadlines, too.
-    """
-    return isinstance(exc, HookError) and not isinstance(exc, GuestError | PoolExhausted)
 
 
 def _why(exc: HookError) -> str:

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as LateError
 
 from plugin_host import osthread
 from plugin_host.config import StateUrl
-from plugin_host.errors import StateUnavailable
+from plugin_host.errors import MORE_RESOURCES, StateUnavailable
 from plugin_host.sockets import Connection, Tls, connect
 
 from . import forking
@@ -153,8 +153,14 @@ class Wire:
                 )
             thread = self._thread
             if thread is None:
-                thread = self._thread = osthread.start(self._make, "plugin-host-redis")
+                thread = self._thread = self._start()
         thread.join(left)
+
+    def _start(self) -> osthread.Handle:
+        try:
+            return osthread.start(self._make, "plugin-host-redis")
+        except RuntimeError as error:
+            raise self._away(f"no thread can be started ({error})", MORE_RESOURCES) from error
 
     def _make(self) -> None:
         url = self._url

@@ -40,6 +40,10 @@ class OverBudget(Exception):
     """A compile was abandoned; the text says why, without the module's name."""
 
 
+class Killed(Exception):
+    """Somebody ended the process that compiles: the kernel, say, for want of memory."""
+
+
 class Unavailable(Exception):
     """No other process can compile here; the text says why."""
 
@@ -79,6 +83,7 @@ def compile_apart(
     :param library: the file of wasmtime's C API; None imports the package, which takes longer.
     :raises Refused: the engine does not accept the module.
     :raises OverBudget: it takes more time or memory than it may.
+    :raises Killed: the process was killed, which says nothing of the module.
     :raises Unavailable: such a process cannot run here.
     """
     key = hashlib.sha256(wasm).digest()
@@ -94,6 +99,8 @@ def compile_apart(
     }
     began = time.monotonic()
     answer, status = _run(json.dumps(told).encode() + b"\n" + wasm)
+    if status == -signal.SIGKILL:  # none of our own limits sends that
+        raise Killed("was being compiled when that process was killed, as when memory runs out")
     if answer[:1] != READY:
         raise Unavailable(f"the process that compiles ended with status {status}")
     kind, rest = answer[1:2], answer[2:]
@@ -118,7 +125,7 @@ def _why(status: int, took: float, budget: float) -> str:
     # The status may be lost: a server's handler of SIGCHLD may be quicker to ask for it.
     if status in (-signal.SIGPROF, -signal.SIGXCPU) or (status >= 0 and took >= budget):
         return f"takes more than {budget:g} s of processor time to compile"
-    if status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL, -signal.SIGBUS):
+    if status in (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS):
         return (
             f"takes more than {MAX_MEMORY >> 20} MiB of memory to compile, or breaks the compiler"
         )
@@ -132,14 +139,22 @@ def _run(data: bytes) -> tuple[bytes, int]:
     if not os.path.basename(sys.executable or "").startswith(("python", "pypy")):
         raise Unavailable(f"sys.executable is {sys.executable!r}, no Python interpreter")
     close = osthread.close  # gevent's waits for the hub, and we for the end
-    in_read, in_write = os.pipe()
-    out_read, out_write = os.pipe()
+    try:
+        in_read, in_write = os.pipe()
+    except OSError as exc:
+        raise _cannot_start(exc) from exc
+    try:
+        out_read, out_write = os.pipe()
+    except OSError as exc:
+        close(in_read)
+        close(in_write)
+        raise _cannot_start(exc) from exc
     try:
         pid = _start(in_read, out_write)
     except OSError as exc:
         close(in_write)
         close(out_read)
-        raise Unavailable(f"no process can be started: {exc.strerror}") from exc
+        raise _cannot_start(exc) from exc
     finally:
         close(in_read)
         close(out_write)
@@ -156,6 +171,10 @@ def _run(data: bytes) -> tuple[bytes, int]:
             os.kill(pid, signal.SIGKILL)
         _status(pid)
         raise
+
+
+def _cannot_start(exc: OSError) -> Unavailable:
+    return Unavailable(f"no process can be started: {exc.strerror}")
 
 
 def _start(stdin: int, stdout: int) -> int:

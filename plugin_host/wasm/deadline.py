@@ -26,6 +26,7 @@ from time import monotonic
 from typing import Protocol
 
 from .. import osthread
+from ..errors import NoResources
 from .haste import haste
 
 #: Seconds that a guest may run even if its deadline passed while its thread waited to enter it.
@@ -94,7 +95,10 @@ class Watchdog:
         self._watched[key] = weakref.ref(item, lambda _: self._watched.pop(key, None))
 
     def look_by(self, deadline: float) -> None:
-        """Make sure that the watchdog looks no later than ``deadline`` (absolute)."""
+        """Make sure that the watchdog looks no later than ``deadline`` (absolute).
+
+        :raises NoResources: there is no thread to be had: the call must not begin.
+        """
         # Half of it: so a call is seen before it has used up half its time.
         self._pause = max(SHORTEST, min(self._pause, (deadline - monotonic()) / 2))
         self.next_look = min(self.next_look, deadline)
@@ -103,8 +107,16 @@ class Watchdog:
         with self._turn:  # either the ring is seen by the thread, or its end is seen here
             self._resting = False
             if self._thread is None:
-                haste.set(self, True)  # until its first look: it needs the GIL to begin, as all do
-                self._thread = osthread.start(self._run, THREAD_NAME)
+                self._thread = self._start()
+
+    def _start(self) -> osthread.Handle:
+        haste.set(self, True)  # until its first look: it needs the GIL to begin, as all do
+        try:
+            return osthread.start(self._run, THREAD_NAME)
+        except RuntimeError as exc:
+            self.next_look = math.inf  # or later calls would think themselves watched
+            haste.set(self, False)
+            raise NoResources(f"no thread can be started to watch its deadline ({exc})") from exc
 
     def rest(self) -> None:
         """End the thread, unless a call is under way: there should be none when a process forks.

@@ -20,6 +20,7 @@ from time import thread_time
 from typing import Any, Generic, TypeVar, cast
 
 from .. import osthread
+from ..errors import NoResources
 
 T = TypeVar("T")
 
@@ -184,10 +185,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def _thread() -> _Thread:
+    """Return an idle thread, or a new one.
+
+    :raises NoResources: there is none to be had.
+    """
     try:
         return _idle.pop()
     except IndexError:
+        pass
+    try:
         return _Thread()
+    except RuntimeError as exc:
+        raise NoResources(f"no thread can be started to call it in ({exc})") from exc
 
 
 def is_needed() -> bool:

@@ -17,17 +17,19 @@ from typing import TypeVar
 
 import wasmtime
 
-from ..errors import ModuleError
+from ..errors import MORE_RESOURCES, LoadDelayed, ModuleError, PluginLoadError
 from .bindings import address, api, c_api
 from .compile_child import Refused
 from .compiler import (
     BUDGET,
+    Killed,
     OverBudget,
     Unavailable,
     compile_apart,
     is_harmless,
 )
 from .deadline import Watchdog
+from .shortage import shortage
 
 logger = logging.getLogger("plugin_host")
 
@@ -94,6 +96,7 @@ class Engine:
         :param background: nobody waits for it, so what serves goes first.
         :raises ModuleError: it is invalid, uses a proposal that `FEATURES` does not allow, or takes
             more time or memory than it may (with `OverBudget` as the cause).
+        :raises LoadDelayed: the machine has no memory for it now.
         """
         if not is_harmless(wasm, background):
             try:
@@ -103,6 +106,8 @@ class Engine:
                 return wasmtime.Module.deserialize(self.raw, code)
             except OverBudget as exc:
                 raise over_budget(path, exc) from exc
+            except Killed as exc:
+                raise LoadDelayed(path, str(exc), MORE_RESOURCES) from exc
             except Refused as exc:
                 raise _invalid(path, exc) from exc
             except (Unavailable, wasmtime.WasmtimeError) as exc:
@@ -123,7 +128,9 @@ class Engine:
             raise _invalid(path, exc) from exc
 
 
-def _invalid(path: Path, exc: Exception) -> ModuleError:
+def _invalid(path: Path, exc: Exception) -> PluginLoadError:
+    if short := shortage(exc):
+        return LoadDelayed(path, f"cannot be compiled now: {short}", MORE_RESOURCES)
     why = one_line(str(exc))
     if "memory executable" in why:
         return ModuleError(

@@ -7,11 +7,13 @@ from time import monotonic
 
 import wasmtime
 
+from ..errors import NoResources
 from . import bindings
 from .bindings import Unsupported
 from .engine import Engine
 from .fast import FastLinked
 from .instance import HostFunction, Instance, Limits
+from .shortage import shortage
 
 #: A host call, memory that grows, an endless loop and a trap.
 _CHECK = """(module
@@ -28,12 +30,15 @@ def self_check(engine: Engine) -> None:
     """Prove on a small module that this wasmtime's bindings are the ones that we know.
 
     :raises Unsupported: they are not; the message says what differed.
+    :raises NoResources: the machine has too little for that to be told now.
     """
     try:
         seen = _exercise(engine)
-    except Unsupported:
+    except (Unsupported, NoResources):
         raise
     except Exception as exc:
+        if why := shortage(exc):
+            raise NoResources(f"no module can be made: {why}") from exc
         raise Unsupported(f"{type(exc).__name__}: {exc}") from exc
     if seen != _EXPECTED:
         raise Unsupported(f"the self-check gave {seen!r}")
@@ -73,6 +78,8 @@ def _exercise(engine: Engine) -> tuple[object, ...]:
 def _raised(call: Callable[[], object]) -> BaseException | None:
     try:
         call()
+    except NoResources:
+        raise
     except Exception as exc:
         return exc
     return None

@@ -8,8 +8,9 @@ from itertools import islice
 
 import wasmtime
 
-from ..errors import DeadlineExceeded, GuestTrap, HookError, printable
+from ..errors import DeadlineExceeded, GuestTrap, HookError, NoResources, printable
 from .instance import Instance
+from .shortage import shortage
 
 #: Frames kept of a guest's backtrace, and characters of one function's name.
 MAX_FRAMES, MAX_NAME = 20, 120
@@ -26,7 +27,8 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
 
     :param timeout: the call's, in seconds, for the message.
     :returns: with its cause set: the host function's own exception if it is a HookError or no
-        ordinary one (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded or GuestTrap.
+        ordinary one (KeyboardInterrupt, SystemExit, …); otherwise DeadlineExceeded, GuestTrap or
+        NoResources.
     """
     pending, instance.pending = instance.pending, None
     if isinstance(pending, DeadlineExceeded):  # host functions do not know the call's timeout
@@ -52,6 +54,8 @@ def translate(exc: BaseException, instance: Instance, timeout: float) -> BaseExc
     elif isinstance(exc, wasmtime.Trap):
         code = _code(exc)
         error = GuestTrap(code.replace("_", " ") or _first_line(exc), code, frames)
+    elif why := shortage(exc):
+        error = NoResources(f"no instance can be made: {why}")
     else:
         error = GuestTrap(_first_line(exc), "instantiate")
     return error

@@ -182,7 +182,6 @@ def test_what_one_worker_has_abandoned_no_other_tries(
         (-27, "takes more than 0.001 s of processor time"),
         (0, "takes more than 0.001 s of processor time"),  # somebody else took the status
         (-6, "MiB of memory to compile"),
-        (-9, "MiB of memory to compile"),
     ],
 )
 def test_an_answer_that_is_not_whole_is_none(
