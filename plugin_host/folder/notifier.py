@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from plugin_host.folder.rehearsal import rehearse
 from plugin_host.folder.settling import Event
 
 # Imported here and not where it is used: a fork while another thread imports it leaves the import
@@ -138,22 +139,19 @@ class FolderNotifier:
         return True
 
     def _start(self) -> None:
-        observer = self._observer = Observer()
         # A link is not followed by the kernel's watch: resolve it here.
         path = os.path.realpath(self._directory)
+        also = self._also if self._also is not None and self._also.parent.is_dir() else None
+        rehearse([path] if also is None else [path, str(also.parent)])
+        observer = self._observer = Observer()
         handler = cast("events.FileSystemEventHandler", self._handler)
         observer.schedule(handler, path, recursive=False, event_filter=_event_filter())
-        if self._also is not None:
-            self._schedule_also(observer, self._also)
-        observer.start()
-
-    def _schedule_also(self, observer: Any, file: Path) -> None:
-        """Watch the other file's folder, if it is there; it is looked at in any case."""
-        handler = cast("events.FileSystemEventHandler", _Replacement(file.name, self._wake))
-        if file.parent.is_dir():
+        if also is not None:  # looked at in any case
+            replaced = cast("events.FileSystemEventHandler", _Replacement(also.name, self._wake))
             observer.schedule(
-                handler, str(file.parent), recursive=False, event_filter=[events.FileMovedEvent]
+                replaced, str(also.parent), recursive=False, event_filter=[events.FileMovedEvent]
             )
+        observer.start()
 
     def _is_alive(self) -> bool:
         observer = self._observer

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from plugin_host import osthread
+from plugin_host.errors import MORE_RESOURCES
 from plugin_host.folder.notifier import FolderNotifier, is_available
 from plugin_host.folder.settling import Event
 
@@ -132,7 +133,7 @@ class Watcher:
                 self._start().looked.wait(FIRST_LOOK)
                 self._started = True
         except RuntimeError as error:  # no thread to be had: the request must not fail for it
-            self._failed(error)
+            self._failed(error, f"no thread can be started ({error}); {MORE_RESOURCES}")
         finally:
             self._start_lock.release()
 
@@ -226,11 +227,15 @@ class Watcher:
         wait = self._wait_without_event()
         return wait if again is None else min(wait, again)
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, known: str = "") -> None:
+        """Note an error; ``known``: its cause and remedy, in place of a traceback."""
         self._failures += 1
         text = f"{type(error).__name__}: {error}"
         if text != self._last_error:  # once, not at every interval
-            _log.error("plugins folder %s: reloading failed", self._directory, exc_info=error)
+            why, exc_info = f": {known}" if known else "", None if known else error
+            _log.error(
+                "plugins folder %s: reloading failed%s", self._directory, why, exc_info=exc_info
+            )
         self._last_error = text
 
     def _after_fork(self) -> None:

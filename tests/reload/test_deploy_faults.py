@@ -299,5 +299,6 @@ def test_used_up_inotify_limit_is_one_line_and_polling(tmp_path: Path, limit: st
     """
     line, mode = unshared(script, tmp_path, "events", limit)
     assert line.startswith(f"plugins folder {tmp_path / 'plugins'}: no file events (")
-    assert line.endswith("limit reached); polling")
+    assert line.endswith("); polling")
+    assert "raise fs.inotify.max_user_" in line
     assert mode == "poll"
