@@ -106,7 +106,7 @@ def _check_name(path: Path) -> None:
     """Say what the scanner, which passes over whatever is no plugin, would not say."""
     if not os.path.lexists(path):
         raise PluginFileError(path, "does not exist", "name a .wasm or .wat file")
-    if path.is_dir():
+    if os.path.isdir(path):  # where its own cannot be told, reading it says so
         raise PluginFileError(path, "is a folder", "name a .wasm or .wat file in it")
     if path.suffix == MANIFEST_SUFFIX:
         raise PluginFileError(path, "is a manifest", "name the module that it belongs to")

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..files.locking import remove_if_free
 from ..files.private import is_root, not_private, open_private, sweep, write_whole
+from ..files.remedies import remedy
 from .key import NotRoots, Unusable, read_or_make_key
 
 MAC_SIZE = 32
@@ -119,9 +120,8 @@ class Artefacts:
                 pass
             info = os.lstat(self.directory)
         except OSError as exc:
-            raise Unusable(
-                f"{self.directory} cannot be made: {exc.strerror}; make it writable to this user"
-            ) from exc
+            what = remedy(exc, "make it writable to this user")
+            raise Unusable(f"{self.directory} cannot be made: {exc.strerror}; {what}") from exc
         if not stat.S_ISDIR(info.st_mode):
             raise Unusable(f"{self.directory} is not a folder; name one that is no symlink")
         if is_root() and info.st_uid:
@@ -243,7 +243,10 @@ class Artefacts:
             yield from entries
 
     def _check(self, fd: int, name: str) -> Artefact:
-        info = os.fstat(fd)
+        try:
+            info = os.fstat(fd)
+        except OSError as exc:
+            raise Rejected(exc.strerror) from exc
         if not stat.S_ISREG(info.st_mode):
             raise Rejected("it is not a regular file")
         if problem := not_private(info):

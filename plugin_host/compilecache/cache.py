@@ -25,6 +25,7 @@ import wasmtime
 from .. import osthread
 from ..errors import ModuleError
 from ..files.locking import Claim, acquire
+from ..files.remedies import remedy
 from ..wasm.compiler import BUDGET, OverBudget
 from ..wasm.engine import Engine, fingerprint, over_budget
 from .artefacts import Artefact, Artefacts, Rejected
@@ -159,11 +160,16 @@ class CompileCache:
                 if artefact is not None:
                     # Mapped pages are shared with the other workers, what was compiled is not.
                     module = _load(engine, artefact)
-        except (Unusable, Rejected) as exc:
+        except Unusable as exc:
             self._trouble(exc)
+        except Rejected as exc:
+            what = "see whether the disk has a fault, and whether others write there"
+            path = self.artefacts.directory / name
+            self._trouble(Unusable(f"{path} cannot be read back: {exc}; {what}"))
         except OSError as exc:
-            text = f"{self.artefacts.directory} cannot be written: {exc.strerror}; make room, or"
-            self._trouble(Unusable(f"{text} make it writable to this user"))
+            text = f"{self.artefacts.directory} cannot be written: {exc.strerror}"
+            what = remedy(exc, "make room, or make it writable to this user")
+            self._trouble(Unusable(f"{text}; {what}"))
         trim_memory()
         return module
 
@@ -207,7 +213,7 @@ class CompileCache:
             if claim is not None:
                 claim.remove(path)
 
-    def _trouble(self, exc: Unusable | Rejected) -> None:
+    def _trouble(self, exc: Unusable) -> None:
         self._count("errors")
         if (text := str(exc)) in self._logged:
             return

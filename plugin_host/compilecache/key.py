@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from ..files.private import not_private, read, write_whole
+from ..files.remedies import remedy
 
 KEY_FILE = "key"
 KEY_SIZE = 32
@@ -43,10 +44,8 @@ def read_or_make_key(directory: Path) -> bytes:
             write_whole(path, [secrets.token_bytes(KEY_SIZE)], replace=replace)
         key = _read_key(path)
     except OSError as exc:
-        raise Unusable(
-            f"the key in {directory} cannot be made: {exc.strerror}; make room, or make the"
-            " folder writable to this user"
-        ) from exc
+        what = remedy(exc, "make room, or make the folder writable to this user")
+        raise Unusable(f"the key in {directory} cannot be made: {exc.strerror}; {what}") from exc
     if key is None:
         raise Unusable(f"the key in {directory} does not stay private; remove the folder")
     return key

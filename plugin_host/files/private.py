@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -46,6 +47,8 @@ def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT, owner: Owner =
             os.fchown(fd, *owner)
     except BaseException:
         os.close(fd)
+        if flags & os.O_EXCL:
+            discard(path)  # made by this very call
         raise
     return fd
 
@@ -90,7 +93,7 @@ def write_whole(
 ) -> None:
     """Put a file in place, whole and at once.
 
-    :param durable: wait until it would survive a loss of power.
+    :param durable: wait until it would survive a loss of power, where the folder can be synced.
     :param replace: if not, a file that is there stays.
     :raises OSError: and then nothing has changed.
     """
@@ -110,7 +113,8 @@ def write_whole(
         discard(temporary)
         raise
     if durable:
-        _sync(path.parent)
+        with contextlib.suppress(OSError):  # in place, and seen by all: an error would be a lie
+            _sync(path.parent)
 
 
 def temporary_of(path: Path) -> Path:

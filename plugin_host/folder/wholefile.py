@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from plugin_host import osthread
 from plugin_host.config import Settings
 from plugin_host.errors import PluginFileError
+from plugin_host.files.remedies import remedy
 from plugin_host.folder.hygiene import Hygiene
 
 try:
@@ -183,7 +184,9 @@ def unreadable(path: Path, error: OSError) -> PluginFileError:
     why = error.strerror or type(error).__name__
     readable = "make it readable for the user the server runs as"
     missing = isinstance(error, FileNotFoundError)
-    return PluginFileError(path, f"cannot be read: {why}", "put it back" if missing else readable)
+    return PluginFileError(
+        path, f"cannot be read: {why}", remedy(error, "put it back" if missing else readable)
+    )
 
 
 class PluginFolder:

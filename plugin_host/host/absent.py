@@ -7,6 +7,8 @@ worker cannot boot.
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 
@@ -35,17 +37,21 @@ def check_folder(settings: Settings, depot: Depot | None) -> None:
                 f"PLUGIN_HOST_DIR {str(folder)!r} cannot be created: {exc.strerror};"
                 " name a folder that this process may write"
             ) from exc
-    if not folder.exists() and others(settings, depot):
-        logger.error(
-            "plugins folder %s is away; what the other workers serve serves here, too", folder
-        )
-        return
-    if not folder.exists():
+    try:
+        mode = os.stat(folder).st_mode
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        if others(settings, depot):
+            logger.error(
+                "plugins folder %s is away; what the other workers serve serves here, too", folder
+            )
+            return
         raise ConfigError(
             f"PLUGIN_HOST_DIR {str(folder)!r} does not exist; create it, name another folder, or"
             " set PLUGIN_HOST_CREATE_DIR"
-        )
-    if not folder.is_dir():
+        ) from exc
+    except OSError:
+        return  # it cannot be told now: the scan says why, and looks again
+    if not stat.S_ISDIR(mode):
         raise ConfigError(f"PLUGIN_HOST_DIR {str(folder)!r} is not a folder; name a folder")
 
 

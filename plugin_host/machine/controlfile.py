@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ..files.private import read
+from ..files.remedies import remedy
 from . import audit
 from .control import Control, describe
 from .datadir import DataDir, DataDirError, unusable
@@ -22,6 +23,7 @@ _log = logging.getLogger("plugin_host")
 
 _FORMAT: Final = 1
 _MAX_SIZE: Final = 4 * 1024 * 1024
+_CORRECT: Final = "correct or remove it"
 #: A file that changed so recently could change again without a new time stamp.
 _RACY: Final = 2.0
 
@@ -113,7 +115,8 @@ class ControlFile:
     def _complain(self, error: Exception) -> None:
         text = f"{self.path} cannot be used ({type(error).__name__}: {error})"
         if text != self._complaint:  # once, not at every look
-            _log.error("%s; what held before keeps holding; correct or remove it", text)
+            help_ = remedy(error, _CORRECT) if isinstance(error, OSError) else _CORRECT
+            _log.error("%s; what held before keeps holding; %s", text, help_)
         self._complaint = text
 
 

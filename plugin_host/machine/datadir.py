@@ -26,6 +26,7 @@ from ..files.private import (
     temporary_of,
     write_whole,
 )
+from ..files.remedies import remedy
 
 #: The folders of a data directory: compiled modules, good versions, and the workers' beacons.
 FOLDERS: Final = ("cache", "versions", "workers")
@@ -167,8 +168,11 @@ def unusable(path: Path, done: str, error: OSError) -> DataDirError:
     return DataDirError(
         path,
         f"cannot be {done}: {error.strerror or type(error).__name__}",
-        "let the user that the server runs as write there, with space left, or set"
-        " PLUGIN_HOST_DATA_DIR to a folder where it can",
+        remedy(
+            error,
+            "let the user that the server runs as write there, with space left, or set"
+            " PLUGIN_HOST_DATA_DIR to a folder where it can",
+        ),
     )
 
 

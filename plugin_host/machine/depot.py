@@ -49,6 +49,7 @@ class Depot:
         :param serving: the digests that it serves.
         :param kept: whether this process has just added a version.
         """
+        kept |= self.versions.put_owed()
         now = monotonic()
         if not kept and now - self._tidied < TIDY_INTERVAL:
             return

@@ -23,7 +23,7 @@ from plugin_host import osthread
 
 from ..files.locking import Claim, try_lock
 from ..files.private import read
-from .datadir import DataDir, DataDirError
+from .datadir import DataDir, DataDirError, unusable
 
 _log = logging.getLogger("plugin_host")
 
@@ -171,13 +171,16 @@ def fleet(datadir: DataDir, clock: Callable[[], float] = time.time) -> list[Work
 
     What dead workers left is removed.
 
-    :raises DataDirError: the folder is not there and cannot be made, or is not private.
+    :raises DataDirError: the folder is not there and cannot be made, cannot be listed, or is not
+        private.
     """
     folder = datadir.folder("workers")
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []  # removed meanwhile
+    except OSError as error:
+        raise unusable(folder, "listed", error) from error
     stems = {name[:-5] for name in names if name.endswith((".lock", ".json"))}
     states = [_look(folder, stem, clock) for stem in stems]
     return sorted((s for s in states if s is not None), key=lambda s: (s.since, s.pid))

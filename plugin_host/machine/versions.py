@@ -23,6 +23,7 @@ from plugin_host.manifest.document import NAME_PATTERN
 from ..files.private import read
 from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError
+from .owed import Owed
 from .versionfile import is_kept, parse, parts_of, read_header
 
 T = TypeVar("T")
@@ -76,11 +77,13 @@ class VersionStore:
         self._datadir = datadir
         self._clock_ns = clock_ns
         self._complaint: str | None = None
+        self._owed = Owed(clock_ns)
 
     def put(self, candidate: Candidate, name: str, version: str) -> bool:
         """Keep a version that was proven good; return whether it had not been kept.
 
-        One that is kept already only becomes the newest.
+        One that is kept already only becomes the newest. One that cannot be kept now is owed: see
+        `put_owed`.
         """
         if not re.match(NAME_PATTERN, name):
             raise ValueError(f"{name!a} is not a plugin's name")
@@ -94,9 +97,15 @@ class VersionStore:
                 self._make_newest(path, name)
         except (OSError, DataDirError) as error:
             self._complain(f"{name} {version} cannot be kept for a rollback: {error}")
+            self._owed.add(candidate, name, version)
             return False
         self._complaint = None
         return is_new
+
+    def put_owed(self) -> bool:
+        """Keep what could not be kept before, if it is time to try; return as `put` does."""
+        added = [self.put(*each) for each in self._owed.take()]
+        return any(added)
 
     def _locked(self) -> AbstractContextManager[None]:
         return self._datadir.lock("versions", 0.0 if self._complaint else _PATIENCE)
