@@ -29,13 +29,14 @@ class RequestBody:
     :param limit: bytes; a longer body is left to the view unread, or re-joined.
     """
 
-    __slots__ = ("_body", "_environ", "_limit", "_request")
+    __slots__ = ("_body", "_environ", "_limit", "_replaced", "_request")
 
     def __init__(self, request: Request, limit: int) -> None:
         self._request = request
         self._environ: dict[str, Any] = request.environ
         self._limit = limit
         self._body: Body | None = None
+        self._replaced = False
 
     def read(self) -> Body:
         """Return the body as it is now."""
@@ -47,6 +48,27 @@ class RequestBody:
         """Make ``data`` the body; ``CONTENT_LENGTH`` is the caller's."""
         self._environ["wsgi.input"] = io.BytesIO(data)
         self._body = _shown(data, self._limit)
+        self._replaced = True
+
+    def forget_cached(self) -> None:
+        """Drop what the request object has worked out from an environ that has been edited since.
+
+        What the app has read of a body that is still the client's cannot be read again: it stays.
+        """
+        cached = vars(self._request)
+        kind = type(self._request)
+        derived = _derived_names.get(kind) or _derived(kind)
+        if not derived.isdisjoint(cached):
+            for name in derived & cached.keys():
+                if self._replaced or name not in _OF_THE_BODY:
+                    del cached[name]
+        cached["query_string"] = self._environ.get("QUERY_STRING", "").encode("latin-1")
+
+    def rewind(self) -> None:
+        """Let the request object of a start over find what the app has read of the body."""
+        read = vars(self._request).get("_cached_data")
+        if read is not None and not self._replaced:
+            self._environ["wsgi.input"] = io.BytesIO(read)
 
     def _read(self) -> Body:
         environ, cached = self._environ, vars(self._request)
@@ -157,16 +179,8 @@ def replace(response: Response, data: bytes) -> None:
     response.set_data(data)
 
 
-def forget_cached(request: Request) -> None:
-    """Drop what a request object has worked out from an environ that has been edited since."""
-    cached = vars(request)
-    derived = _derived_names.get(type(request)) or _derived(type(request))
-    if not derived.isdisjoint(cached):
-        for name in derived & cached.keys():
-            del cached[name]
-    cached["query_string"] = request.environ.get("QUERY_STRING", "").encode("latin-1")
-
-
+#: The names under which a request keeps what it has read of its body.
+_OF_THE_BODY = frozenset(("stream", "data", "form", "files", "_cached_data", "_cached_json"))
 _derived_names: dict[type, frozenset[str]] = {}
 
 

@@ -82,6 +82,8 @@ class Site:
 
         def pinning(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             host.watch()
+            if key in environ:  # a view forwards the request that it handles, which is not over
+                environ = dict(environ)
             environ[key] = snapshot = host.snapshot.for_request(environ)
             if wrapped:
                 plan: Plan | None = UNDECIDED
@@ -138,13 +140,14 @@ class Site:
                     current.environ, current.endpoint, current.view_args, body.read, body.replace
                 )
             except Rerouted:
+                body.rewind()
                 raise _restart(current.environ) from None
             except Failed as exc:
                 raise HookFailed(request_id(current.environ)) from exc
             except TooLarge:
                 raise BodyTooLarge(request_id(current.environ)) from None
             if exchange.edited:
-                bodies.forget_cached(current)
+                body.forget_cached()
         if exchange.g:  # also what was set before the request was routed afresh
             for name, value in exchange.g.items():
                 setattr(g, name, value)
@@ -187,9 +190,7 @@ class Site:
             edited = exchange.on_response(environ, response.status_code, headers, body.read)
         except Failed as exc:
             response.close()
-            failure = HookFailed(request_id(environ))
-            failure.__cause__ = exc
-            return self._app.make_response(self._app.handle_user_exception(failure))
+            return self._app.make_response(_answer_failure(environ, exc))
         if edited is None:
             return response
         if edited.whole:
@@ -215,9 +216,14 @@ def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool
 
 def _unavailable(exc: HookError) -> Any:
     """Answer 503 for a business hook that failed and that the view did not catch."""
-    failure = HookFailed(request_id(request.environ))
-    failure.__cause__ = exc
-    return current_app.handle_user_exception(failure)
+    return _answer_failure(request.environ, exc)
+
+
+def _answer_failure(environ: dict[str, Any], cause: Exception) -> Any:
+    try:
+        raise HookFailed(request_id(environ)) from cause
+    except HookFailed as failure:  # an app that traps HTTP errors raises what it is handling
+        return current_app.handle_user_exception(failure)
 
 
 def _ignoring_restarts(

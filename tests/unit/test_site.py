@@ -19,6 +19,7 @@ from flask import (
     signals,
 )
 from guests import MakeApp
+from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.routing import BaseConverter
 
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
@@ -296,3 +297,61 @@ def test_a_plugin_that_edits_nothing_changes_no_signal(make_app: MakeApp, folder
     app, _ = make_app()
     bare = Flask("shop")
     assert walk(app) == walk(bare)
+
+
+@pytest.mark.parametrize("path", ["/", "/old"])
+@pytest.mark.parametrize("way", ["data", "form", "json"])
+def test_what_was_read_of_a_body_before_plugins_is_not_lost(
+    make_app: MakeApp, folder: Path, way: str, path: str
+) -> None:
+    """A receiver of a signal may read the body; an edit does not cost the view its own."""
+    put(folder, "mark", MARKING)
+    if way != "form":  # a form that was parsed cannot be read again by a request that starts over
+        put(folder, "move", moving(b"/"), 'match.paths = ["/old"]')
+    app, _ = make_app()
+    readers: dict[str, Any] = {
+        "data": lambda: request.get_data().decode(),
+        "form": lambda: request.form["n"],
+        "json": lambda: request.get_json(force=True)["n"],
+    }
+    app.add_url_rule("/", "view", readers[way], methods=["POST"])
+    app.add_url_rule("/old", "old", readers[way], methods=["POST"])
+
+    def reads(*_: object, **__: object) -> None:
+        assert readers[way]()
+
+    sent: dict[str, Any] = {"form": {"data": {"n": "1"}}, "json": {"json": {"n": "1"}}}
+    with request_started.connected_to(reads, app):
+        response = app.test_client().post(path, **sent.get(way, {"data": "1"}))
+    assert (response.text, response.headers["X-Mark"]) == ("1", "1")
+
+
+def test_a_request_forwarded_with_its_own_environ_keeps_its_plugins(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """What a view makes of the environ that it has is another request, with its own plugins."""
+    put(folder, "mark", MARKING, 'match.paths = ["/outer"]')
+    put(folder, "hello", guests.adding("x-hello", "1"), 'match.paths = ["/inner"]')
+    app, _ = make_app()
+
+    @app.get("/outer")
+    def outer() -> str:
+        request.environ["PATH_INFO"] = "/inner"
+        headers: list[tuple[str, str]] = []
+        body = app(request.environ, lambda status, given: headers.extend(given))
+        names = [name for name, _ in headers if name.startswith("x-")]
+        return f"{b''.join(body).decode()} {names}"
+
+    app.add_url_rule("/inner", view_func=lambda: "inner")
+    response = app.test_client().get("/outer")
+    assert (response.text, response.headers.getlist("X-Mark")) == ("inner ['x-hello']", ["1"])
+
+
+@pytest.mark.parametrize("hook", [ON_REQUEST, ON_RESPONSE])
+def test_a_trapped_failure_says_what_failed(make_app: MakeApp, folder: Path, hook: str) -> None:
+    """With TRAP_HTTP_EXCEPTIONS a test meets the error that a client would have been shown."""
+    put(folder, "broken", guests.module({hook: guests.TRAP}), 'on_failure = "fail"')
+    app, _ = make_app(lambda app: app.config.update(TRAP_HTTP_EXCEPTIONS=True))
+    app.add_url_rule("/", view_func=lambda: "")
+    with pytest.raises(ServiceUnavailable, match="Request id"):
+        app.test_client().get("/")
