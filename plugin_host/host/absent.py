@@ -1,7 +1,8 @@
-"""A plugins folder that is away when a worker starts: it is being replaced, and others serve on.
+"""A plugins folder, or a file in it, that is away when a worker starts while others serve on.
 
-An error there would end more than the worker: gunicorn's master gives up the whole site when a
-worker cannot boot.
+The folder is being replaced, or a deploy has gone wrong: a full disk leaves empty files. An error
+there would end more than the worker: gunicorn's master gives up the whole site when a worker
+cannot boot. And one that served without the plugin would differ from the others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ..config import Settings
 from ..errors import ConfigError
@@ -55,6 +57,17 @@ def check_folder(settings: Settings, depot: Depot | None) -> None:
         raise ConfigError(f"PLUGIN_HOST_DIR {str(folder)!r} is not a folder; name a folder")
 
 
+def known_good(scan: Scan, settings: Settings, depot: Depot | None) -> Iterator[Candidate]:
+    """Yield what can serve in place of a folder, or of files, that cannot be read now."""
+    if scan.folder_error is not None:
+        yield from served_elsewhere(settings, depot)
+    elif depot is not None:
+        for problem in scan.errors:
+            kept = depot.versions.last_of(problem.stem)
+            if kept is not None:
+                yield replace(kept, module_path=settings.dir / kept.module_path.name)
+
+
 def served_elsewhere(settings: Settings, depot: Depot | None) -> Iterator[Candidate]:
     """Yield what the machine's other workers serve from the same folder, of what is kept."""
     if depot is None:
@@ -78,28 +91,30 @@ def others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
 
 
 class Borrowed:
-    """The stems of plugins that serve although no file of theirs was there at the start."""
+    """The stems of plugins that serve although no file of theirs could be read at the start."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stems: set[str] = set()
-        self._back_since: float | None = None
+        self._missing_since: float | None = None
 
     def add(self, stem: str) -> None:
         """Note that a stem serves without a file."""
         self._stems.add(stem)
 
     def gone(self, scan: Scan) -> frozenset[str]:
-        """Return those that did not come back with the folder; a new one is filled first."""
-        if not self._stems or scan.folder_error is not None:
-            self._back_since = None
+        """Return those that are not there, or did not come back with the folder, to be unloaded.
+
+        Not at once: a new folder is filled first. Those that are read are the scanner's to follow.
+        """
+        self._stems -= {candidate.stem for candidate in scan.candidates}
+        missing = frozenset(self._stems) - scan.present
+        if not missing or scan.folder_error is not None:
+            self._missing_since = None
             return frozenset()
-        self._stems -= scan.present
-        if not self._stems:
+        if self._missing_since is None:
+            self._missing_since = self._clock()
+        if self._clock() - self._missing_since < Timing().new_folder:
             return frozenset()
-        if self._back_since is None:
-            self._back_since = self._clock()
-        if self._clock() - self._back_since < Timing().new_folder:
-            return frozenset()
-        gone, self._stems = frozenset(self._stems), set()
-        return gone
+        self._stems -= missing
+        return missing

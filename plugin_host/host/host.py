@@ -22,7 +22,7 @@ from ..serving.plugin import Plugin
 from ..serving.registry import Snapshot
 from ..wasm.runtime import rest
 from . import status
-from .absent import Borrowed, check_folder, served_elsewhere
+from .absent import Borrowed, check_folder, known_good
 from .appservices import AppServices
 from .change import Change, changes_of
 from .lineup import Lineup
@@ -136,9 +136,9 @@ class Host:
             for stem in self._retries.due(self._lineup.refused):
                 self._scanner.forget(stem)
             scan = self._scanner.scan(initial=initial)
+            if initial:
+                self._borrow(scan)
             self._follow_folder(scan, background=not initial)
-            if initial and scan.folder_error and not self._lineup.serving:
-                self._borrow()
             differs = self._differs()
             swapped = (initial or self._agreed()) and differs
             changes = self._publish() if swapped else ()
@@ -174,11 +174,12 @@ class Host:
         lineup.forgive(scan)
         lineup.promote()
 
-    def _borrow(self) -> None:
-        """While the folder is away at the start, serve what the other workers serve."""
-        for candidate in served_elsewhere(self.settings, self.depot):
-            self._borrowed.add(candidate.stem)
-            self._lineup.take(candidate, background=False)
+    def _borrow(self, scan: Scan) -> None:
+        """At the start, serve what is known to be good in place of what is away or unreadable."""
+        for candidate in known_good(scan, self.settings, self.depot):
+            if candidate.stem not in self._lineup.serving:
+                self._borrowed.add(candidate.stem)
+                self._lineup.take(candidate, background=False)
 
     def _follow_control(self, quietly: bool) -> None:
         """Have the plugins looked at again of which something else was decided."""

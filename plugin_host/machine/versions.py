@@ -128,6 +128,14 @@ class VersionStore:
                     return candidate
         return None
 
+    def last_of(self, stem: str) -> Candidate | None:
+        """Return the newest version that came from files of that stem; None if none is kept."""
+        for found in self._find():
+            described = self._describe(found)
+            if described is not None and Path(described.file).stem == stem:
+                return self._load(found)
+        return None
+
     def history(self, name: str) -> list[StoredVersion]:
         """Return a plugin's kept versions, newest first."""
         versions = (self._describe(found) for found in self._find(name))

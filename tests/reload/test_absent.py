@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,58 @@ def test_with_nobody_else_a_missing_folder_is_an_error(
     folder.rename(folder.with_name("away"))
     with pytest.raises(ConfigError, match="does not exist"):
         make_app()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def folder_instead(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [empty, folder_instead])
+def test_a_file_that_cannot_be_read_does_not_part_the_workers(
+    other: Running,
+    make_app: MakeApp,
+    folder: Path,
+    spoil: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A worker that starts serves the last good version of it, as the others do, and says why."""
+    file = folder / "v.wat"
+    depot = other.host.depot
+    assert depot is not None
+    until(lambda: len(depot.versions.history("v")) == 1)
+    spoil(file)
+    caplog.clear()
+    site = Running(make_app)
+    assert (site.served(), other.served()) == (("1", "1"), ("1", "1"))
+    (plugin,) = (each for each in site.host.status()["plugins"] if each["name"] == "v")
+    assert plugin["state"] == "serving"
+    assert plugin["load_error"].startswith("v.wat: is ")
+    assert "keeps serving" in caplog.text
+    if file.is_dir():
+        file.rmdir()
+    put(file, guests.adding("x-v", "2"))
+    for each in (site, other):
+        until(lambda each=each: each.served() == ("2", "1"))
+    file.unlink()
+    for each in (site, other):
+        until(lambda each=each: each.served() == (None, "1"))
+
+
+def test_a_file_that_was_never_read_is_unloaded_when_it_goes(
+    other: Running, make_app: MakeApp, folder: Path
+) -> None:
+    """What stands in for a file stands in while it is there."""
+    depot = other.host.depot
+    assert depot is not None
+    until(lambda: len(depot.versions.history("v")) == 1)
+    empty(folder / "v.wat")
+    site = Running(make_app)
+    assert site.served() == ("1", "1")
+    (folder / "v.wat").unlink()
+    for each in (site, other):
+        until(lambda each=each: each.served() == (None, "1"))
