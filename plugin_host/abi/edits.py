@@ -39,6 +39,9 @@ from plugin_host.message import (
 )
 
 MAX_EDITS = 1000
+MAX_HEADERS = 131_072
+"""Bytes of the names and values of all headers of a list: what is set goes into the record of every
+plugin after it, and what is added to one header is joined again and again."""
 DEFAULT_MAX_RESULT = 4 << 20
 # What is remembered, per plugin: at most 512 results of at most 1 KiB, 512 names of 64 bytes.
 _CACHED = 512
@@ -178,6 +181,8 @@ class EditsDecoder:
                     found[_BODY_AT] = at
                 found[op] = checked
             at = end
+        if size > MAX_HEADERS and sum(map(_header_bytes, sections)) > MAX_HEADERS:
+            raise BadResult(0, f"the headers of a list have at most {MAX_HEADERS} bytes")
         return sections
 
     def _name(self, name: bytes, at: int) -> HeaderName:
@@ -192,6 +197,10 @@ def _remember(cache: dict[bytes, _T], key: bytes, value: _T) -> None:
     if len(cache) >= _CACHED:
         cache.clear()
     cache[key] = value
+
+
+def _header_bytes(section: _Section) -> int:
+    return sum(len(name) + len(value) for _, name, value, _ in section[0])
 
 
 def _frame_error(data: bytes, at: int, allowed: frozenset[int]) -> BadResult:

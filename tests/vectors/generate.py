@@ -113,6 +113,7 @@ def edit_cases() -> list[tuple[str, str, list[dict[str, Any]]]]:
         ]
     cases += [
         ("1000 edits", "request", [header("x", b"1")] * 1000),
+        ("131 072 bytes of headers", "request", [header("x", b"a" * 32_767)] * 4),
         ("set path", "request", [value("set_path", b"/products/7")]),
         ("set path: root", "request", [value("set_path", b"/")]),
         ("set path: UTF-8", "request", [value("set_path", "/Grüße/€".encode())]),

@@ -20,6 +20,7 @@ TOKEN = "a header name is an RFC 9110 token"
 SERVERS = "headers that belong to the server are left alone"
 LONG_NAME = "a header name is at most 256 bytes long"
 LONG_VALUE = "a header value is at most 32768 bytes long"
+ALL_HEADERS = "the headers of a list have at most 131072 bytes"
 CONTROL = "a header value has no control characters other than tab"
 EDGES = "a header value neither starts nor ends with space or tab"
 URL = "Location and Content-Location are URLs whose host and port can be read"
@@ -37,6 +38,7 @@ STATUS = "a status is 200-599"
 BODILESS = "a body does not go with status 204, 205 or 304"
 
 GOOD = raw_edit(1, b"x-good", b"1")
+MANY_BYTES = HEADER + raw_edit(2, b"x", b"a" * 32_767) * 4 + raw_edit(3, b"x")
 
 
 @dataclass
@@ -106,6 +108,7 @@ def frame_cases(hook: str) -> list[Case]:
         Case("op 12", hook, two + raw_edit(12), at, KNOWN),
         Case("op 255", hook, two + raw_edit(255), at, KNOWN),
         Case("1001 edits", hook, listed(*[GOOD] * 1001), 4 + 1000 * len(GOOD), COUNT),
+        Case("131 073 bytes of headers", hook, MANY_BYTES, 0, ALL_HEADERS),
         Case("longer than the limit", hook, listed(*[GOOD] * 5), 64, SIZE, {"max_result": 64}),
     ]
 
