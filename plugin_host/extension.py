@@ -26,7 +26,7 @@ from .hostfunctions.metrics import by_plugin
 from .serving import dispatch
 from .serving.dispatch import Exchange
 from .serving.failure import request_id
-from .site import EXTENSION, Site, pinned_key
+from .site import EXTENSION, SESSION_READ, Site, pinned_key
 
 #: Sent with the app as sender, in the thread that reloads, after what serves has changed in this
 #: process; ``changes`` is a tuple of `Change`.
@@ -236,6 +236,7 @@ def _deliverer(app: Flask) -> Callable[[Event], None]:
 def _session_value(key: str) -> Any:
     if not has_request_context():
         raise KeyError(key)
+    request.environ[SESSION_READ] = True
     return session[key]
 
 

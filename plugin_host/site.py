@@ -23,6 +23,8 @@ EXTENSION = "plugin_host"
 
 _WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
+#: In a request's environ once a plugin has read its session.
+SESSION_READ = "plugin_host.session_read"
 #: Where test clients and debuggers ask for the context that a request leaves.
 _PRESERVE = "werkzeug.debug.preserve_context"
 
@@ -67,7 +69,8 @@ class Site:
     def register(self) -> None:
         """Register with the app. Nothing here can fail."""
         app = self._app
-        app.register_error_handler(HookError, _unavailable)
+        if HookError not in app.error_handler_spec[None][None]:  # the app's own answer is kept
+            app.register_error_handler(HookError, _unavailable)
         app.wsgi_app = self._around_wsgi_app(app.wsgi_app)  # type: ignore[assignment,method-assign]
         app.preprocess_request = self._before(app.preprocess_request)  # type: ignore[method-assign]
         app.process_response = self._after(app.process_response)  # type: ignore[method-assign]
@@ -184,6 +187,12 @@ class Site:
             current.environ["REQUEST_METHOD"] = exchange.method
         if plan is None or not plan.on_response:
             return response
+        response = self._show(exchange, current, response)
+        if SESSION_READ in current.environ:
+            response.vary.add("Cookie")  # which Flask has seen to before, if it was read by then
+        return response
+
+    def _show(self, exchange: Exchange, current: Request, response: Response) -> Response:
         body = bodies.ResponseBody(exchange.method or current.method, response, self._limit)
         headers, environ = response.headers.to_wsgi_list(), current.environ
         try:

@@ -709,6 +709,25 @@ def test_a_business_hook_with_policy_fail_raises_and_answers_503(
     assert response.headers["X-Request-ID"] in response.text
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_the_apps_own_handler_of_hook_errors_is_used(
+    make_app: MakeApp, folder: Path, early: bool
+) -> None:
+    """Whether it was registered before the plugin host or after it."""
+    put(folder, "broken", guests.error(b"no stock"), 'on_failure = "fail"')
+
+    def prepare(app: Flask) -> None:
+        app.register_error_handler(HookError, lambda exc: (f"own {exc.plugin}", 502))
+
+    app, plugins = make_app(prepare if early else None)
+    if not early:
+        prepare(app)
+    plugins.hookspec("ask")
+    app.add_url_rule("/", view_func=lambda: plugins.call("ask", 1))
+    response = app.test_client().get("/")
+    assert (response.status_code, response.text) == (502, "own broken")
+
+
 def test_a_declared_error_keeps_the_instance(make_app: MakeApp, folder: Path) -> None:
     """Only traps, deadlines and malformed results spend an instance."""
     put(folder, "polite", guests.error(b"no\nstock"))

@@ -10,7 +10,7 @@ import asking
 import guests
 import pytest
 from asking import DATA, LEN, NAME, OUT, answering, calling
-from flask import Flask, session
+from flask import Flask, Response, session
 from guests import MakeApp
 
 from plugin_host import ConfigError, GuestError, GuestTrap, PluginHost
@@ -69,6 +69,18 @@ def test_the_answer_depends_on_the_cookie_then(make_app: MakeApp, folder: Path) 
     """A response for which a plugin has read the session says so to caches."""
     app, _ = site(make_app, folder)
     assert app.test_client().get("/look/user_id").headers["Vary"] == "Cookie"
+
+
+def test_a_response_hook_that_reads_the_session_says_so_to_caches(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """What it makes of the response depends on the cookie, too, though the view's did not."""
+    look = f"(drop {GET}) (i64.const 0)"
+    (folder / "looker.wat").write_text(asking.guest({"on_response": look}, "session_get", text=KEY))
+    app, _ = make_app(GRANTS=["session"])
+    app.secret_key = "of the test"
+    app.add_url_rule("/", view_func=lambda: Response("", headers={"Vary": "Accept"}))
+    assert app.test_client().get("/").headers["Vary"] == "Accept, Cookie"
 
 
 def test_without_a_request_there_is_no_session(make_app: MakeApp, folder: Path) -> None:
