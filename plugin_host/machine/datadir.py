@@ -176,6 +176,11 @@ def unusable(path: Path, done: str, error: OSError) -> DataDirError:
     )
 
 
+def ours(path: Path, error: OSError | DataDirError) -> DataDirError:
+    """Return our error for what went wrong as something was written at ``path``, or below."""
+    return error if isinstance(error, DataDirError) else unusable(path, "written", error)
+
+
 def _heir(path: Path) -> Owner:
     """Return who owns the nearest folder above that is there."""
     for folder in path.parents:

@@ -23,7 +23,7 @@ from plugin_host import osthread
 
 from ..files.locking import Claim, try_lock
 from ..files.private import read
-from .datadir import DataDir, DataDirError, unusable
+from .datadir import DataDir, DataDirError, ours, unusable
 
 _log = logging.getLogger("plugin_host")
 
@@ -112,7 +112,7 @@ class Beacon:
             try:
                 self._write(status)
             except (OSError, DataDirError) as error:
-                self._complain(error)
+                self._complain(ours(self._datadir.path / "workers", error))
                 return False
             self._complaint = None
             return True

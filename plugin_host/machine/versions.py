@@ -22,7 +22,7 @@ from plugin_host.manifest.document import NAME_PATTERN
 
 from ..files.private import read
 from ..folder.scan import Candidate
-from .datadir import DataDir, DataDirError
+from .datadir import DataDir, DataDirError, ours
 from .owed import Owed
 from .versionfile import is_kept, parse, parts_of, read_header
 
@@ -96,7 +96,8 @@ class VersionStore:
                     self._datadir.write(path, parts, durable=True)
                 self._make_newest(path, name)
         except (OSError, DataDirError) as error:
-            self._complain(f"{name} {version} cannot be kept for a rollback: {error}")
+            why = ours(self._datadir.path / "versions", error)
+            self._complain(f"{name} {version} cannot be kept for a rollback: {why}")
             self._owed.add(candidate, name, version)
             return False
         self._complaint = None
@@ -177,7 +178,8 @@ class VersionStore:
                         if found.digest not in protected:
                             self._remove(found.path)
         except (OSError, DataDirError) as error:
-            self._complain(f"old versions cannot be removed: {error}")
+            why = ours(self._datadir.path / "versions", error)
+            self._complain(f"old versions cannot be removed: {why}")
 
     def _by_name(self) -> Iterable[list[_Found]]:
         versions: dict[str, list[_Found]] = {}

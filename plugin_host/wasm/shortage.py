@@ -9,7 +9,7 @@ from typing import Final
 
 _CODE: Final = re.compile(r"\(os error (\d+)\)")
 _SHORT: Final = {
-    errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO,
+    errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EFBIG, errno.EIO,
 }  # fmt: skip
 
 

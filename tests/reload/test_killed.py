@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -332,12 +333,22 @@ def test_full_disk_costs_what_needs_it_and_nothing_else(
 # Data that vanishes
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder into which somebody may be writing at this moment."""
+    while True:
+        try:
+            return shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+
+
 def forget_cache(data: Path) -> None:
-    shutil.rmtree(data / "cache")
+    remove(data / "cache")
 
 
 def forget_everything(data: Path) -> None:
-    shutil.rmtree(data)
+    remove(data)
 
 
 @pytest.mark.parametrize("forget", [forget_cache, forget_everything])

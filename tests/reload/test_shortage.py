@@ -364,7 +364,7 @@ def test_without_descriptors_no_process_compiles(
 
 
 def test_a_version_that_could_not_be_kept_is_kept_later(
-    app: Flask, folder: Path, monkeypatch: Patch
+    app: Flask, folder: Path, monkeypatch: Patch, caplog: Log
 ) -> None:
     """After a full disk the versions that serve, and the ones before, can be rolled back to."""
     host = host_of(app)
@@ -383,6 +383,9 @@ def test_a_version_that_could_not_be_kept_is_kept_later(
             until(lambda v=version: (host.reconcile(), served(app))[1] == (200, v))
             digests.insert(0, host.snapshot.plugins[0].digest)
         assert [each.digest for each in store.history("v")] == digests[2:]
+    kept = [r.getMessage() for r in caplog.records if "cannot be kept for a rollback" in r.message]
+    assert len(kept) == 1
+    assert "versions' cannot be written: No space left on device; let the user" in kept[0]
     host.reconcile()
     assert len(store.history("v")) == 1  # not at each look
     now += int((EVERY + 1) * 1e9)
