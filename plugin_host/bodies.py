@@ -170,6 +170,16 @@ class ResponseBody:
         return Body(data, BODY)
 
 
+def measure(response: Response) -> None:
+    """Make ``Content-Length`` that of the body that is there: one to HEAD says what GET gives."""
+    if "Content-Length" not in response.headers:
+        return
+    if response.is_sequence:
+        response.headers["Content-Length"] = str(sum(map(len, response.iter_encoded())))
+    else:
+        del response.headers["Content-Length"]
+
+
 def replace(response: Response, data: bytes) -> None:
     """Make ``data`` the response's body; what produced the old one is closed."""
     close = getattr(response.response, "close", None)

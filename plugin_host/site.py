@@ -52,8 +52,9 @@ class _Restart(BaseException):
 class Site:
     """Shows one app's requests and responses to its plugins.
 
-    It stands around three of the app's methods: ``wsgi_app`` decides whether a request may meet a
-    plugin at all, ``preprocess_request`` shows it to plugins before anything else runs, and
+    It stands around four of the app's methods: ``wsgi_app`` decides whether a request may meet a
+    plugin at all, ``preprocess_request`` shows it to plugins before anything else runs,
+    ``finalize_request`` has the client's own method when a response is made, and
     ``process_response`` shows them the response after everything else has run, the session's
     cookie included (docs/rationale.md, "Why not before_request and after_request?").
     """
@@ -73,6 +74,7 @@ class Site:
             app.register_error_handler(HookError, _unavailable)
         app.wsgi_app = self._around_wsgi_app(app.wsgi_app)  # type: ignore[assignment,method-assign]
         app.preprocess_request = self._before(app.preprocess_request)  # type: ignore[method-assign]
+        app.finalize_request = self._framing(app.finalize_request)  # type: ignore[method-assign]
         app.process_response = self._after(app.process_response)  # type: ignore[method-assign]
         ignores = _ignoring_restarts(app.should_ignore_error)
         app.should_ignore_error = ignores  # type: ignore[assignment,method-assign]
@@ -117,6 +119,24 @@ class Site:
             return preprocess_request(*args)
 
         return preprocess
+
+    def _framing(self, finalize_request: Callable[..., Response]) -> Callable[..., Response]:
+        """Have responses made for the method that the client sent, also those to errors.
+
+        The client waits for a body, or for none, by that method: the server's connection, which may
+        be a proxy's for many clients, would get out of step.
+        """
+        current = self._exchange
+
+        def finalize(*args: Any, **more: Any) -> Response:
+            exchange = current.get()
+            if exchange is not None and exchange.method is not None:
+                asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+                if self._is_of(exchange, asked):
+                    asked.environ["REQUEST_METHOD"] = exchange.method
+            return finalize_request(*args, **more)
+
+        return finalize
 
     def _after(self, process_response: Callable[..., Response]) -> Callable[..., Response]:
         current = self._exchange
@@ -181,10 +201,8 @@ class Site:
         if not self._is_of(exchange, current):
             return response
         plan = self._plan(exchange, current)  # not made yet if a signal's receiver has failed
-        if exchange.method is not None:
-            # The client waits for a body, or for none, by the method that it sent: the server's
-            # connection, which may be a proxy's for many clients, would get out of step.
-            current.environ["REQUEST_METHOD"] = exchange.method
+        if current.method == "HEAD" and exchange.method not in (None, "HEAD"):
+            bodies.measure(response)
         if plan is None or not plan.on_response:
             return response
         response = self._show(exchange, current, response)

@@ -12,6 +12,7 @@ import pytest
 from flask import (
     Flask,
     Response,
+    abort,
     make_response,
     request,
     request_started,
@@ -20,7 +21,8 @@ from flask import (
 )
 from guests import MakeApp
 from werkzeug.exceptions import ServiceUnavailable
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, RequestRedirect
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 ON_REQUEST, ON_RESPONSE = "on_request", "on_response"
 #: A plugin that sees all there is of requests and responses, and edits nothing.
@@ -355,3 +357,58 @@ def test_a_trapped_failure_says_what_failed(make_app: MakeApp, folder: Path, hoo
     app.add_url_rule("/", view_func=lambda: "")
     with pytest.raises(ServiceUnavailable, match="Request id"):
         app.test_client().get("/")
+
+
+def exchanged(app: Flask, method: str) -> tuple[int, str | None, bytes]:
+    """Ask an app as a server does; return status, ``Content-Length`` and what is sent as body."""
+    environ = EnvironBuilder("/", method=method).get_environ()
+    body, status, headers = run_wsgi_app(app, environ)
+    return int(status.split()[0]), headers.get("Content-Length"), b"".join(body)
+
+
+@pytest.mark.parametrize("how", ["abort", "redirect", "length", "stream", "after"])
+def test_a_response_to_get_is_framed_as_one_whatever_a_plugin_made_of_the_method(
+    make_app: MakeApp, folder: Path, how: str
+) -> None:
+    """No length is promised for a body that does not come: the next response would be taken for it.
+
+    Flask makes a response of an HTTP error by calling it with the request's environ; a view may
+    give HEAD the length of what GET would give; and what fails after a request is another error.
+    """
+    put(folder, "heads", editing(guests.edit(guests.SET_METHOD, b"", b"HEAD")))
+    app, _ = make_app()
+    app.logger.disabled, app.config["PROPAGATE_EXCEPTIONS"] = True, False
+
+    @app.get("/")
+    def view() -> Response:
+        if how == "abort":
+            abort(418)
+        if how == "redirect":
+            raise RequestRedirect("/elsewhere")
+        if how == "stream":
+            return Response(iter(()), headers={"Content-Length": "1000"})
+        return Response(headers={"Content-Length": "1000"} if how == "length" else {})
+
+    @app.after_request
+    def fail(response: Response) -> Response:
+        if how == "after":
+            raise ValueError
+        return response
+
+    _, length, body = exchanged(app, "GET")
+    assert length in (None, str(len(body)))
+
+
+def test_a_response_to_head_has_no_body_although_all_fails(make_app: MakeApp, folder: Path) -> None:
+    """Neither what a plugin made of the method nor what fails afterwards makes one."""
+    put(folder, "gets", editing(guests.edit(guests.SET_METHOD, b"", b"GET")))
+    app, _ = make_app()
+    app.logger.disabled, app.config["PROPAGATE_EXCEPTIONS"] = True, False
+    app.add_url_rule("/", view_func=lambda: "page")
+
+    @app.after_request
+    def fail(response: Response) -> Response:
+        raise ValueError
+
+    status, _, body = exchanged(app, "HEAD")
+    assert (status, body) == (500, b"")
