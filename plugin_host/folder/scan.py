@@ -61,8 +61,9 @@ class Scan:
 
     ``candidates`` and ``removed`` are changes, told once (a renamed plugin is in both). ``errors``
     and ``present`` are the whole state: every stem that cannot be read now, and every stem that
-    must not be unloaded. ``pending_until`` is when to scan again without any event, by the
-    scanner's clock. While ``folder_error`` is set the folder is missing or unreadable, and
+    must not be unloaded; ``unsettled`` are those with changes that were not handed out yet, since
+    the files are not known to be whole. ``pending_until`` is when to scan again without any event,
+    by the scanner's clock. While ``folder_error`` is set the folder is missing or unreadable, and
     nothing changes.
     """
 
@@ -70,6 +71,7 @@ class Scan:
     errors: tuple[FolderError, ...] = ()
     removed: frozenset[str] = frozenset()
     present: frozenset[str] = frozenset()
+    unsettled: frozenset[str] = frozenset()
     pending_until: float | None = None
     folder_error: PluginFileError | None = None
 

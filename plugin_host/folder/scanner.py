@@ -95,8 +95,10 @@ class FolderScanner:
         statuses = {name: self._status(name) for name in listing.names if split_name(name)}
         if self._is_quiet(listing.identity, statuses, now):
             return self._quiet
-        self._folder_found(listing.identity, now)
-        self._observe(statuses, now)
+        # A process that begins does not know when what it was forked with went; the folder does.
+        quiet = max(0.0, self._wall() - listing.changed_at) if initial else 0.0
+        self._folder_found(listing.identity, now - quiet)
+        self._observe(statuses, now, now - quiet)
         candidates = [
             candidate
             for stem in self._due(now, initial)
@@ -104,7 +106,10 @@ class FolderScanner:
         ]
         removed = self._removed(candidates, now)
         self._quiet = Scan(
-            errors=self._errors(), present=self._present(), pending_until=self._pending_until(now)
+            errors=self._errors(),
+            present=self._present(),
+            unsettled=self._unsettled(),
+            pending_until=self._pending_until(now),
         )
         return replace(self._quiet, candidates=tuple(candidates), removed=removed)
 
@@ -131,7 +136,7 @@ class FolderScanner:
             self._folder_since = now
         self._identity = identity
 
-    def _observe(self, statuses: dict[str, Status], now: float) -> None:
+    def _observe(self, statuses: dict[str, Status], now: float, gone_at: float) -> None:
         for name, event, at in _drain(self._hints):
             stem, file = self._file(name)
             file.hint(event, at)
@@ -142,7 +147,7 @@ class FolderScanner:
         for stem in list(self._stems.values()):
             for file in stem.files.values():
                 if file.name not in statuses:
-                    file.observe(Status(None), now)
+                    file.observe(Status(None), gone_at)
             if not stem.handed and all(f.seen is None for f in stem.files.values()):
                 del self._stems[stem.name]
 
@@ -263,6 +268,12 @@ class FolderScanner:
     def _present(self) -> frozenset[str]:
         return frozenset(
             printable(stem.name) for stem in self._stems.values() if stem.handed or stem.modules()
+        )
+
+    def _unsettled(self) -> frozenset[str]:
+        stems = self._stems.values()
+        return frozenset(
+            printable(stem.name) for stem in stems if stem.modules() and stem.changed()
         )
 
     def _pending_until(self, now: float) -> float | None:

@@ -59,10 +59,11 @@ NO_STATUS = Signature(0, 0, 0, 0, 0)
 
 
 class Listing(NamedTuple):
-    """A folder's identity (device, inode) and the names in it."""
+    """A folder's identity (device, inode), its names, and when one last came or went (wall)."""
 
     identity: tuple[int, int]
     names: list[str]
+    changed_at: float = float("inf")
 
 
 class Status(NamedTuple):
@@ -208,7 +209,7 @@ class PluginFolder:
 
     def listing(self) -> Listing:
         status = os.stat(self.path)
-        return Listing((status.st_dev, status.st_ino), os.listdir(self.path))
+        return Listing((status.st_dev, status.st_ino), os.listdir(self.path), status.st_mtime)
 
     def status(self, name: str, limit: int) -> Status:
         path = f"{self._prefix}{name}"  # a Path would cost more than the system call

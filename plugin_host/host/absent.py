@@ -1,8 +1,7 @@
-"""A plugins folder, or a file in it, that is away when a worker starts while others serve on.
+"""A plugins folder that is away when a worker starts: it is being replaced, and others serve on.
 
-The folder is being replaced, or a deploy has gone wrong: a full disk leaves empty files. An error
-there would end more than the worker: gunicorn's master gives up the whole site when a worker
-cannot boot. And one that served without the plugin would differ from the others.
+An error there would end more than the worker: gunicorn's master gives up the whole site when a
+worker cannot boot.
 """
 
 from __future__ import annotations
@@ -10,14 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from typing import Any
 
 from ..config import Settings
 from ..errors import ConfigError
-from ..folder.scan import Candidate, Scan
-from ..folder.settling import Timing
 from ..machine.datadir import DataDirError
 from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
@@ -57,28 +52,14 @@ def check_folder(settings: Settings, depot: Depot | None) -> None:
         raise ConfigError(f"PLUGIN_HOST_DIR {str(folder)!r} is not a folder; name a folder")
 
 
-def known_good(scan: Scan, settings: Settings, depot: Depot | None) -> Iterator[Candidate]:
-    """Yield what can serve in place of a folder, or of files, that cannot be read now."""
-    if scan.folder_error is not None:
-        yield from served_elsewhere(settings, depot)
-    elif depot is not None:
-        for problem in scan.errors:
-            kept = depot.versions.last_of(problem.stem)
-            if kept is not None:
-                yield replace(kept, module_path=settings.dir / kept.module_path.name)
+def elsewhere(settings: Settings, depot: Depot | None) -> dict[str, dict[str, Any]] | None:
+    """Return what the latest states of the machine's other workers say of plugins, by name.
 
-
-def served_elsewhere(settings: Settings, depot: Depot | None) -> Iterator[Candidate]:
-    """Yield what the machine's other workers serve from the same folder, of what is kept."""
-    if depot is None:
-        return
+    None: no other worker looks at the same folder.
+    """
     newest = sorted(others(settings, depot), key=lambda worker: worker.published_at)
-    plugins = {p.get("name"): p for each in newest for p in each.status.get("plugins", ())}
-    for name, plugin in plugins.items():
-        if plugin.get("state") == "serving":
-            candidate = depot.versions.get(str(plugin.get("digest")), name)
-            if candidate is not None:
-                yield candidate
+    plugins = [plugin for each in newest for plugin in each.status.get("plugins", ())]
+    return {str(plugin.get("name")): plugin for plugin in plugins} if newest else None
 
 
 def others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
@@ -88,33 +69,3 @@ def others(settings: Settings, depot: Depot | None) -> list[WorkerState]:
     except DataDirError:
         return []
     return [worker for worker in workers if worker.status.get("dir") == str(settings.dir)]
-
-
-class Borrowed:
-    """The stems of plugins that serve although no file of theirs could be read at the start."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._stems: set[str] = set()
-        self._missing_since: float | None = None
-
-    def add(self, stem: str) -> None:
-        """Note that a stem serves without a file."""
-        self._stems.add(stem)
-
-    def gone(self, scan: Scan) -> frozenset[str]:
-        """Return those that are not there, or did not come back with the folder, to be unloaded.
-
-        Not at once: a new folder is filled first. Those that are read are the scanner's to follow.
-        """
-        self._stems -= {candidate.stem for candidate in scan.candidates}
-        missing = frozenset(self._stems) - scan.present
-        if not missing or scan.folder_error is not None:
-            self._missing_since = None
-            return frozenset()
-        if self._missing_since is None:
-            self._missing_since = self._clock()
-        if self._clock() - self._missing_since < Timing().new_folder:
-            return frozenset()
-        self._stems -= missing
-        return missing

@@ -22,15 +22,16 @@ from ..serving.plugin import Plugin
 from ..serving.registry import Snapshot
 from ..wasm.runtime import rest
 from . import status
-from .absent import Borrowed, check_folder, known_good
+from .absent import check_folder
 from .appservices import AppServices
+from .borrowed import Borrowed
 from .change import Change, changes_of
 from .lineup import Lineup
 from .naming import freed
 from .probation import Probations
 from .retrying import Retries
 from .selection import decided
-from .switch import Switch, target_of
+from .switch import switch_of, target_of
 
 logger = logging.getLogger("plugin_host")
 
@@ -79,7 +80,7 @@ class Host:
         self._retries = Retries()
         self._awaited: set[str] = set()  # stems of which what was decided is not yet followed
         self._followed = 0  # the generation that is followed in full
-        self._switch = self._make_switch()
+        self._switch = switch_of(settings, self.depot)
         self._published = 0.0
         self._watcher = Watcher(
             settings.dir,
@@ -104,18 +105,6 @@ class Host:
         """A thread that does not exist in a forked child may have held it."""
         self._lock = osthread.allocate_lock()
 
-    def _make_switch(self) -> Switch | None:
-        settings, depot = self.settings, self.depot
-        if settings.switch != "together" or not settings.enabled:
-            return None
-        if depot is None:
-            logger.warning(
-                "PLUGIN_HOST_SWITCH is 'together', but there is no data directory: each worker"
-                " swaps for itself; set PLUGIN_HOST_DATA_DIR to a folder where it can write"
-            )
-            return None
-        return Switch(depot.datadir, depot.beacon, str(settings.dir), settings.switch_timeout)
-
     def close(self) -> None:
         """Stop watching, and disappear from the fleet; the plugins go on serving."""
         if self._switch is not None:
@@ -136,9 +125,11 @@ class Host:
             for stem in self._retries.due(self._lineup.refused):
                 self._scanner.forget(stem)
             scan = self._scanner.scan(initial=initial)
-            if initial:
-                self._borrow(scan)
             self._follow_folder(scan, background=not initial)
+            if initial and scan.folder_error:
+                self._borrowed.borrow(self._lineup, self.settings, self.depot)
+            self._hold(scan, initial)
+            self._lineup.promote()
             differs = self._differs()
             swapped = (initial or self._agreed()) and differs
             changes = self._publish() if swapped else ()
@@ -172,14 +163,18 @@ class Host:
         for problem in scan.errors:
             lineup.refuse(problem.stem, problem.error, None)
         lineup.forgive(scan)
-        lineup.promote()
 
-    def _borrow(self, scan: Scan) -> None:
-        """At the start, serve what is known to be good in place of what is away or unreadable."""
-        for candidate in known_good(scan, self.settings, self.depot):
-            if candidate.stem not in self._lineup.serving:
-                self._borrowed.add(candidate.stem)
-                self._lineup.take(candidate, background=False)
+    def _hold(self, scan: Scan, initial: bool) -> None:
+        """Care for plugins whose files cannot serve, or cannot be had now."""
+        lineup = self._lineup
+        taken = {candidate.stem for candidate in scan.candidates}
+        stems = (lineup.bad() - scan.unsettled) | self._awaited
+        if initial:
+            stems |= scan.unsettled
+        for stem in sorted(stems - taken - scan.removed):
+            lineup.hold(stem)
+            if stem in lineup.serving:
+                self._borrowed.add(stem)
 
     def _follow_control(self, quietly: bool) -> None:
         """Have the plugins looked at again of which something else was decided."""
@@ -190,11 +185,12 @@ class Host:
         if new == old:
             return
         lineup.control = new
-        for stem, name in lineup.names.items():
-            again = old.reloads_of(name) != new.reloads_of(name)
+        for stem in lineup.names:
+            names = lineup.called(stem)
+            again = any(old.reloads_of(name) != new.reloads_of(name) for name in names)
             if again:
                 lineup.load_again(stem)
-            if again or decided(old, name) != decided(new, name):
+            if again or any(decided(old, name) != decided(new, name) for name in names):
                 self._scanner.forget(stem)
                 self._awaited.add(stem)
         if not quietly:
@@ -205,6 +201,8 @@ class Host:
         """Return whether this look completed what was decided: files may have to settle first."""
         seen = {candidate.stem for candidate in scan.candidates} | scan.removed
         self._awaited -= seen | {problem.stem for problem in scan.errors}
+        if scan.folder_error is not None:
+            self._awaited.clear()  # what could be done without files is done
         generation = self._lineup.control.generation
         if self._awaited or pending or self._followed == generation:
             return False

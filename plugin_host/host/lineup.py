@@ -9,22 +9,26 @@ from typing import Any
 
 from .. import trust
 from ..config import Settings
-from ..errors import LoadDelayed, PluginHostError, PluginLoadError
+from ..errors import LoadDelayed, PluginLoadError
 from ..folder.scan import Candidate, Scan
 from ..hostfunctions.services import Services
-from ..loading.loader import load
-from ..machine.control import Control, RolloutState, begin_rollout
+from ..machine.control import Control
 from ..machine.depot import Depot
 from ..serving.plugin import Plugin
 from ..serving.registry import Canary
 from . import status
 from .lines import came, which
 from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
-from .selection import choose, is_made_of, kept, last_good, name_of, why_not
+from .overruled import Overruled
+from .rollout import rollout_of
+from .selection import choose, forbidden, is_made_of, kept, last_good, load_version, name_of
 from .standin import StandIn, stand_in
 from .status import Refusal
 
 logger = logging.getLogger("plugin_host")
+
+#: Reasons that are not in the files themselves.
+_ELSEWHERE = (NameTaken, LoadDelayed)
 
 
 class Lineup:
@@ -59,9 +63,15 @@ class Lineup:
         #: Until the first swap: there is no other state to stay in.
         self.starting = True
         self._afresh: set[str] = set()  # stems to load again although nothing changed
-        #: By stem, the digests of files that do not serve, and of what serves instead.
-        self._overruled: dict[str, tuple[str, str] | None] = {}
+        self._overruled = Overruled()
+        #: By stem, the digest of the last good version that did not load either.
+        self._hopeless: dict[str, str] = {}
         self._proven: list[tuple[Candidate, Plugin]] = []
+
+    def called(self, stem: str) -> set[str]:
+        """Return a stem's names: what its newest files say, and that of what serves."""
+        plugin = self.serving.get(stem)
+        return {self.names[stem], *([plugin.name] if plugin else ())}
 
     def load_again(self, stem: str) -> None:
         """Load a stem's version again when it is taken next, changed or not."""
@@ -74,6 +84,7 @@ class Lineup:
         """
         stem = candidate.stem
         self.disabled.pop(stem, None)
+        self._hopeless.pop(stem, None)
         try:
             name = self.names[stem] = name_of(candidate, self._settings)
             if name in self.control.disabled:
@@ -81,7 +92,7 @@ class Lineup:
                 return
             chosen = choose(candidate, name, self.control, self._depot)
             loaded = self._load(chosen, background)
-            self._note_overruled(candidate, chosen, name, background)
+            self._overruled.note(candidate, chosen, name, self.control, background)
             if loaded and chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
                 self._proven.append((candidate, loaded))
@@ -90,28 +101,10 @@ class Lineup:
         except PluginLoadError as exc:
             self.names.setdefault(stem, stem.lower())
             self.refuse(stem, exc, candidate.digest)
-            if stem not in self.serving:
-                self._fall_back(candidate)
-            if stem not in self.serving and self.starting:
+            self.hold(stem)
+            if stem in self.refused and stem not in self.serving and self.starting:
                 instead = stand_in(candidate, exc, self._settings, self._depot)
                 self.standing_in |= {stem: instead} if instead is not None else {}
-
-    def _note_overruled(
-        self, candidate: Candidate, chosen: Candidate, name: str, background: bool
-    ) -> None:
-        """Log once why a stem's files do not serve although nothing is wrong with them."""
-        stem = candidate.stem
-        overruled = None if chosen is candidate else (candidate.digest, chosen.digest)
-        if overruled is not None and overruled != self._overruled.get(stem):
-            logger.log(
-                logging.WARNING if background else logging.INFO,  # somebody has just deployed it?
-                "plugin %s: %s does not serve: %s; %.12s serves instead",
-                name,
-                candidate.module_path.name,
-                why_not(candidate, name, self.control),
-                chosen.digest,
-            )
-        self._overruled[stem] = overruled
 
     def proven(self) -> list[tuple[Candidate, Plugin]]:
         """Return what came as a file and has just been proven good, once."""
@@ -143,6 +136,10 @@ class Lineup:
         keeps = f"; version {good.version} ({good.digest:.12}) keeps serving" if good else ""
         # As text, since handlers may keep records: the error may have a plugin that waits.
         logger.error("plugin not loaded: %s%s", str(error), keeps)
+
+    def bad(self) -> set[str]:
+        """Return the stems whose newest files do not serve for what they are."""
+        return {s for s, r in self.refused.items() if not isinstance(r.error, _ELSEWHERE)}
 
     def forgive(self, scan: Scan) -> None:
         """Drop refusals that no longer hold: the file is gone, or is readable again."""
@@ -214,17 +211,7 @@ class Lineup:
             self._proven.append((move.candidate, move.plugin))
 
     def _make(self, chosen: Candidate, background: bool) -> Plugin:
-        try:
-            cache = self._depot.cache if self._depot else None
-            plugin = load(chosen, self._settings, cache, background, self._services)
-        except PluginLoadError:
-            raise
-        except (OSError, MemoryError) as exc:
-            raise LoadDelayed(chosen.module_path, f"is to be loaded again: {exc!r}") from exc
-        except Exception as exc:
-            logger.exception("%s: cannot be loaded", chosen.module_path.name)
-            reason = f"cannot be loaded: {type(exc).__name__}: {exc}"
-            raise PluginLoadError(chosen.module_path, reason) from exc
+        plugin = self._loaded(chosen, background)
         holder = holder_of(plugin.name, self.serving)
         if holder is not None and holder != chosen.stem:
             if not gives_way(holder, chosen.stem, plugin.name):
@@ -234,65 +221,79 @@ class Lineup:
             self.refuse(holder, taken, other.digest)
         return plugin
 
-    def _begin_rollout(self, chosen: Candidate, plugin: Plugin) -> bool:
-        """Let a new version serve a share at first, if its manifest wants that; whether it does.
+    def _loaded(self, chosen: Candidate, background: bool) -> Plugin:
+        return load_version(chosen, self._settings, self._depot, background, self._services)
 
-        Also goes on with a rollout that was under way when this process started.
-        """
-        rollout, depot, stem = plugin.manifest.rollout, self._depot, chosen.stem
-        control = self.control
-        if rollout is None or depot is None or plugin.name in self.control.pins:
+    def _begin_rollout(self, chosen: Candidate, plugin: Plugin) -> bool:
+        """Let a new version serve a share at first, if its manifest wants that; whether it does."""
+        stem, rollout = chosen.stem, plugin.manifest.rollout
+        begun = rollout_of(plugin, self.serving.get(stem), self.control, self._depot)
+        if begun is None or rollout is None:
             return False
-        old = self.serving.get(stem)
-        if old is not None and old.name != plugin.name:
-            return False  # that is another plugin
-        if old is not None and old.digest != plugin.digest:
-            state = RolloutState(plugin.digest, old.digest, time.time())
-            try:
-                control = depot.control.update(
-                    lambda control: begin_rollout(control, plugin.name, state), "rollout"
-                )
-            except PluginHostError as exc:
-                logger.error("plugin %s: no rollout by share: %s", plugin.name, exc)
-                return False
-        known = control.rollouts.get(plugin.name)
-        if known is None or known.digest != plugin.digest:
+        state, until = begun
+        if stem not in self.serving and not self._serve_beside(chosen, plugin, state.before):
             return False
-        until = known.since + rollout.seconds
-        if until <= time.time():
-            return False
-        if old is None:
-            why = "its rollout is under way"
-            stable = kept(chosen, plugin.name, known.before, depot, why)
-            self.serving[stem] = load(stable, self._settings, depot.cache, services=self._services)
         self.canaries[stem] = Canary(plugin, rollout, until)
         return True
 
-    def _fall_back(self, candidate: Candidate) -> None:
-        """With nothing serving and a bad file, serve the last version that was good."""
-        stem, name = candidate.stem, self.names.get(candidate.stem)
-        if self._depot is None or name is None:
-            return
-        last = last_good(candidate, name, self.control, self._depot)
-        refusal = self.refused.get(stem)
-        if last is None:
-            return
+    def _serve_beside(self, chosen: Candidate, plugin: Plugin, digest: str) -> bool:
+        """Serve the version before one whose rollout is under way; whether it can be had."""
+        path, why = chosen.module_path, "its rollout is under way"
         try:
-            self._load(kept(candidate, name, last.digest, self._depot, "its file is bad"), False)
+            stable = kept(path, plugin.name, digest, self._depot, why)
+            self.serving[chosen.stem] = self._loaded(stable, background=False)
         except PluginLoadError as exc:
+            logger.warning("%s serves all requests at once: %s", which(plugin), exc)
+            return False
+        return True
+
+    def hold(self, stem: str) -> None:
+        """Follow what was decided of a plugin whose files cannot serve, or cannot be had.
+
+        The last good version takes the place of nothing, of what must not serve, and of an older.
+        """
+        plugin, depot = self.serving.get(stem), self._depot
+        if depot is None:
+            return
+        known = self.names.setdefault(stem, stem.lower())
+        name = plugin.name if plugin else depot.versions.named(stem, known)
+        canary = self.canaries.get(stem)
+        if canary is not None and forbidden(canary.plugin.digest, name, self.control):
+            del self.canaries[stem]
+        if name in self.control.disabled:
+            self._disable(stem, name)
+        elif holder_of(name, self.serving) in (None, stem):
+            self._fall_back(stem, name, depot)
+
+    def _fall_back(self, stem: str, name: str, depot: Depot) -> None:
+        """Serve the last good version in place of bad files, if that is not what serves."""
+        plugin, refusal = self.serving.get(stem), self.refused.get(stem)
+        bad = refusal.digest if refusal else None
+        last = last_good(name, plugin, bad, self.control, depot)
+        canary = self.canaries.get(stem)
+        tried = self._hopeless.get(stem), canary.plugin.digest if canary else None
+        if last is None or last.digest in tried:
+            return
+        path = self._settings.dir / f"{stem}.wasm"
+        try:
+            self._load(kept(path, name, last.digest, depot, "its file is bad"), False)
+        except LoadDelayed:
+            return  # the next look tries again
+        except PluginLoadError as exc:
+            self._hopeless[stem] = last.digest
             logger.error("plugin %s: its last good version does not load either: %s", name, exc)
             return
         if refusal is not None:
             self.refused[stem] = refusal  # still true: the newest file does not serve
         logger.warning(
-            "plugin %s: the newest file is bad; %s (%.12s), the last good version, serves",
+            "plugin %s: the newest file cannot serve; %s (%.12s), the last good version, serves",
             name,
             last.version,
             last.digest,
         )
 
     def _disable(self, stem: str, name: str) -> None:
-        self.disabled[stem] = name
+        self.disabled[stem] = self.names[stem] = name
         self.refused.pop(stem, None)
         self.standing_in.pop(stem, None)
         if self.serving.pop(stem, None) is not None:

@@ -18,8 +18,10 @@ import msgspec
 
 from plugin_host import osthread
 
+from ..config import Settings
 from ..files.private import read
 from ..machine.datadir import DataDir, DataDirError
+from ..machine.depot import Depot
 from ..machine.fleet import Beacon, WorkerState, fleet
 from ..serving.plugin import Plugin
 from ..serving.registry import Canary
@@ -229,6 +231,19 @@ class Switch:
 
     def _write(self, at: _Round) -> None:
         self._datadir.write(self.path, [msgspec.json.encode(at)], durable=False)
+
+
+def switch_of(settings: Settings, depot: Depot | None) -> Switch | None:
+    """Return a worker's part in the agreement; None if it swaps for itself."""
+    if settings.switch != "together" or not settings.enabled:
+        return None
+    if depot is None:
+        _log.warning(
+            "PLUGIN_HOST_SWITCH is 'together', but there is no data directory: each worker"
+            " swaps for itself; set PLUGIN_HOST_DATA_DIR to a folder where it can write"
+        )
+        return None
+    return Switch(depot.datadir, depot.beacon, str(settings.dir), settings.switch_timeout)
 
 
 def _who(worker: WorkerState) -> _Who:

@@ -129,18 +129,20 @@ class VersionStore:
                     return candidate
         return None
 
-    def last_of(self, stem: str) -> Candidate | None:
-        """Return the newest version that came from files of that stem; None if none is kept."""
-        for found in self._find():
-            described = self._describe(found)
-            if described is not None and Path(described.file).stem == stem:
-                return self._load(found)
-        return None
-
     def history(self, name: str) -> list[StoredVersion]:
         """Return a plugin's kept versions, newest first."""
         versions = (self._describe(found) for found in self._find(name))
         return [version for version in versions if version is not None]
+
+    def named(self, stem: str, name: str) -> str:
+        """Return this name if versions of it are kept; else whose file was last called so.
+
+        :param stem: what a file is called; ``name`` is returned if none was.
+        """
+        if self._find(name):
+            return name
+        versions = (self._describe(found) for found in self._find())
+        return next((v.name for v in versions if v and Path(v.file).stem == stem), name)
 
     def find(self, name: str, prefix: str) -> StoredVersion:
         """Return the kept version whose digest begins like this.

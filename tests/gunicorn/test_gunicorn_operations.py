@@ -244,4 +244,4 @@ def test_a_bad_file_at_start_leaves_the_last_good_version_serving(tmp_path: Path
         said = shell_of(site, tmp_path).run("status")
         assert said.returncode == 1
         assert "broken: broken.wat: " in said.stdout
-    assert "the newest file is bad; 0 (" in site.log.read_text()
+    assert "the newest file cannot serve; 0 (" in site.log.read_text()

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_does_not_part_the_workers(
     (plugin,) = (each for each in site.host.status()["plugins"] if each["name"] == "v")
     assert plugin["state"] == "serving"
     assert plugin["load_error"].startswith("v.wat: is ")
-    assert "keeps serving" in caplog.text
+    assert "the last good version, serves" in caplog.text
     if file.is_dir():
         file.rmdir()
     put(file, guests.adding("x-v", "2"))

@@ -193,7 +193,7 @@ def no_descriptors(patch: Patch) -> Any:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         with context as at:
-            at.setattr("plugin_host.host.lineup.load", fail)
+            at.setattr("plugin_host.host.selection.load", fail)
             yield
 
     return broken()

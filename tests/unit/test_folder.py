@@ -28,6 +28,7 @@ class World:
         self.now = 1000.0
         self.wall = 1_700_000_000.0
         self.identity = (1, 1)
+        self.changed_at = float("inf")
         self.error: OSError | None = None
         self.contents: dict[str, bytes] = {}
         self.signatures: dict[str, Signature] = {}
@@ -75,7 +76,7 @@ class World:
     def listing(self) -> Listing:
         if self.error is not None:
             raise self.error
-        return Listing(self.identity, list(self.contents))
+        return Listing(self.identity, list(self.contents), self.changed_at)
 
     def status(self, name: str, limit: int) -> Status:
         signature = self.signatures.get(name)
@@ -289,6 +290,37 @@ def test_deleted_plugin_is_removed_once(world: World) -> None:
     scan = world.scan(after=T.gone)
     assert (scan.removed, scan.present) == ({"a"}, frozenset())
     assert world.scan(after=1) == Scan()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_went_long_ago_is_removed_at_the_first_look(world: World, replaced: bool) -> None:
+    """A process that was forked does not serve what its parent had; the folder tells since when."""
+    world.put("a.wasm", b"A")
+    world.start()
+    world.delete("a.wasm")
+    world.identity = (1, 2) if replaced else world.identity
+    world.changed_at = world.wall - (T.new_folder if replaced else T.gone)
+    assert world.start().removed == {"a"}
+
+
+def test_what_has_just_gone_is_not_removed_at_the_first_look(world: World) -> None:
+    """It may be replaced this very moment."""
+    world.put("a.wasm", b"A")
+    world.start()
+    world.delete("a.wasm")
+    world.changed_at = world.wall - T.gone / 2
+    assert world.start().removed == frozenset()
+    assert world.scan(after=T.gone / 2).removed == {"a"}
+
+
+def test_what_is_half_written_is_unsettled(world: World) -> None:
+    """Until it is handed out."""
+    world.put("a.wasm", b"A")
+    world.writing["a.wasm"] = True
+    assert world.start().unsettled == {"a"}
+    world.writing["a.wasm"] = False
+    scan = world.scan(after=1)
+    assert (handed(scan), scan.unsettled) == ({"a": (b"A", None)}, frozenset())
 
 
 def test_delete_and_recreate_is_no_removal(world: World) -> None:

@@ -1,0 +1,44 @@
+"""Rollouts: a new version that serves a share of the requests at first."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from ..errors import PluginHostError
+from ..machine.control import Control, RolloutState, begin_rollout
+from ..machine.depot import Depot
+from ..serving.plugin import Plugin
+
+logger = logging.getLogger("plugin_host")
+
+
+def rollout_of(
+    plugin: Plugin, old: Plugin | None, control: Control, depot: Depot | None
+) -> tuple[RolloutState, float] | None:
+    """Return the rollout that a version takes part in, and the Unix time at which it ends.
+
+    Begins it, or goes on with one that was under way when this process started. None: the version
+    serves all at once.
+
+    :param old: what serves where the version is to.
+    """
+    rollout = plugin.manifest.rollout
+    if rollout is None or depot is None or plugin.name in control.pins:
+        return None
+    if old is not None and old.name != plugin.name:
+        return None  # that is another plugin
+    if old is not None and old.digest != plugin.digest:
+        state = RolloutState(plugin.digest, old.digest, time.time())
+        try:
+            control = depot.control.update(
+                lambda control: begin_rollout(control, plugin.name, state), "rollout"
+            )
+        except PluginHostError as exc:
+            logger.error("plugin %s: no rollout by share: %s", plugin.name, exc)
+            return None
+    known = control.rollouts.get(plugin.name)
+    if known is None or known.digest != plugin.digest:
+        return None
+    until = known.since + rollout.seconds
+    return (known, until) if until > time.time() else None
