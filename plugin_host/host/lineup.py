@@ -269,12 +269,12 @@ class Lineup:
         """Serve the last good version in place of bad files, if that is not what serves."""
         plugin, refusal = self.serving.get(stem), self.refused.get(stem)
         bad = refusal.digest if refusal else None
-        last = last_good(name, plugin, bad, self.control, depot)
+        path = self._settings.dir / f"{stem}.wasm"
+        last = last_good(path, name, plugin, bad, self.control, depot)
         canary = self.canaries.get(stem)
         tried = self._hopeless.get(stem), canary.plugin.digest if canary else None
         if last is None or last.digest in tried:
             return
-        path = self._settings.dir / f"{stem}.wasm"
         try:
             self._load(kept(path, name, last.digest, depot, "its file is bad"), False)
         except LoadDelayed:

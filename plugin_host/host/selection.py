@@ -94,16 +94,23 @@ def kept(path: Path, name: str, digest: str, depot: Depot | None, why: str) -> C
 
 
 def last_good(
-    name: str, plugin: Plugin | None, bad: str | None, control: Control, depot: Depot
+    path: Path,
+    name: str,
+    plugin: Plugin | None,
+    bad: str | None,
+    control: Control,
+    depot: Depot,
 ) -> StoredVersion | None:
     """Return the version to serve where a plugin's files cannot; None: what serves, if anything.
 
     What was decided last, or what has been proven good since, in any worker.
 
+    :param path: the module's; what other files gave that name comes last.
     :param plugin: what serves.
     :param bad: the digest of the files, if they could be read.
     """
     good = [v for v in depot.versions.history(name) if v.digest not in {bad, *control.quarantined}]
+    good.sort(key=lambda version: Path(version.file).stem != path.stem)
     last = _latest(name, good, control)
     if last is None or plugin is None:
         return last

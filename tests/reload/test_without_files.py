@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -336,3 +337,18 @@ def test_a_file_that_had_another_name_for_a_while_is_known_by_its_own(
     site.depot.versions.put(kept, "other", "1")
     a_broken_module(site)
     assert Running(make_app, folder).served() == "1"
+
+
+def test_what_another_file_gave_the_name_for_a_while_comes_last(
+    site: Running, make_app: MakeApp, folder: Path
+) -> None:
+    """A file that is bad goes back to what it was, whoever has had its plugin's name since."""
+    kept = site.depot.versions.get(site.deploy("1"), "v")
+    assert kept is not None
+    site.deploy("2")
+    other = replace(kept, stem="w", module_path=folder / "w.wat")
+    site.depot.versions.put(other, "v", "1")
+    a_broken_module(site)
+    looks = site.host.status()["watcher"]["looks"]
+    until(lambda: site.host.status()["watcher"]["looks"] > looks + 1)
+    assert (site.served(), Running(make_app, folder).served()) == ("2", "2")
