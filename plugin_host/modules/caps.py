@@ -48,7 +48,7 @@ COUNTS: Final = {
 }
 #: A function type's parameters, and its results: the engine's own.
 VALUES: Final = Cap(1_000, "value types", "pass them through memory")
-#: Bytes of one name: those of imports and exports are kept, logged and shown.
+#: Bytes of one name: those of imports, exports and custom sections are kept, logged and shown.
 NAME: Final = Cap(1_000, "bytes", _SHORTER)
 #: Bytes of one function. The time to compile grows with its square.
 BODY: Final = Cap(1 << 20, "bytes", "split it, or build it with optimisation for size")
@@ -82,13 +82,15 @@ def check(found: int, cap: Cap, offset: int, has: str = "has") -> None:
 
 
 def check_sections(sections: list[Section]) -> None:
-    """Check how many elements sections have, and the custom sections' number and size."""
+    """Check how many elements sections have, and the custom sections' number, size and names."""
     custom = [section.size for section in sections if section.kind == "custom"]
     check(len(custom), CUSTOM, 0)
     check(sum(custom), CUSTOM_BYTES, 0)
     for section in sections:
         if cap := COUNTS.get(section.kind):
             check(section.count or 0, cap, section.offset)
+        has = "has a custom section with a name of"
+        check(len(section.name.encode()), NAME, section.offset, has)
 
 
 def check_bodies(reader: ByteReader, first: int) -> None:

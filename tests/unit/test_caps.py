@@ -110,6 +110,7 @@ def test_custom_sections_are_capped_in_number_and_size(monkeypatch: pytest.Monke
     ("data", "what"),
     [
         (section(2, vector(leb(1001) + b"m" * 1001 + b"\0\3\x7f\0")), "an import's module"),
+        (section(0, leb(1001) + b"n" * 1001), "a custom section with a name"),
         (section(2, vector(b"\0" + leb(1001) + b"n" * 1001 + b"\3\x7f\0")), "an import's name"),
         (
             section(5, b"\1\0\0") + section(7, vector(leb(1001) + b"e" * 1001 + b"\2\0")),
@@ -118,7 +119,7 @@ def test_custom_sections_are_capped_in_number_and_size(monkeypatch: pytest.Monke
     ],
 )
 def test_names_are_capped(data: bytes, what: str) -> None:
-    """Names of imports and exports have a bounded length."""
+    """Names of imports, exports and custom sections have a bounded length."""
     assert refused(HEADER + data).rule == (
         f"has {what} of 1001 bytes, where at most {NAME.most} are allowed"
     )
