@@ -291,6 +291,21 @@ def test_a_wasmtime_is_not_taken_for_an_unknown_one_for_want_of_memory(monkeypat
         selfcheck.self_check(choose_engine(True))
     with no_threads(monkeypatch), pytest.raises(deadline.NoResources):
         selfcheck.self_check(choose_engine(True))
+    with pytest.raises(deadline.NoResources):  # and so from within what is to fail
+        selfcheck._raised(lambda: selfcheck._raised(_short))
+
+    def unmapped(*_: Any) -> Any:
+        import wasmtime
+
+        raise wasmtime.WasmtimeError("no room\n\nCaused by:\n    no memory (os error 12)\n")
+
+    monkeypatch.setattr(selfcheck, "_exercise", unmapped)
+    with pytest.raises(deadline.NoResources, match="no module can be made: Cannot allocate"):
+        selfcheck.self_check(choose_engine(True))
+
+
+def _short() -> None:
+    raise deadline.NoResources("no thread")
 
 
 # Compiling
