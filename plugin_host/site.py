@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
 from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
 
 from . import bodies
 from .errors import HookError
@@ -128,13 +129,15 @@ class Site:
         """
         current = self._exchange
 
-        def finalize(*args: Any, **more: Any) -> Response:
+        def finalize(rv: Any, *args: Any, **more: Any) -> Response:
             exchange = current.get()
             if exchange is not None and exchange.method is not None:
                 asked: Request = request._get_current_object()  # type: ignore[attr-defined]
                 if self._is_of(exchange, asked):
                     asked.environ["REQUEST_METHOD"] = exchange.method
-            return finalize_request(*args, **more)
+                    if isinstance(rv, HTTPException):  # called as a WSGI app it would be a stream
+                        rv = rv.get_response(asked.environ)
+            return finalize_request(rv, *args, **more)
 
         return finalize
 
