@@ -12,8 +12,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,6 +50,25 @@ def _event_filter() -> list[Any]:
         "FileAttribEvent DirCreatedEvent DirMovedEvent DirDeletedEvent"  # FileAttrib: 7 and later
     )
     return [getattr(events, name) for name in names.split() if hasattr(events, name)]
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[str]:
+    """A path to the folder that is there now, for as long as it is needed to start watching.
+
+    It is no link, which the kernel's watch would not follow, and leads to the folder also when that
+    is moved or removed before it is watched: watchdog 6, told so, never closes what it has opened.
+    """
+    path = os.path.realpath(folder)
+    if sys.platform != "linux":
+        yield path
+        return
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        held = f"/proc/self/fd/{fd}/."
+        yield held if os.path.isdir(held) else path  # without /proc there are no such paths
+    finally:
+        os.close(fd)
 
 
 class _Handler:
@@ -139,19 +158,19 @@ class FolderNotifier:
         return True
 
     def _start(self) -> None:
-        # A link is not followed by the kernel's watch: resolve it here.
-        path = os.path.realpath(self._directory)
         also = self._also if self._also is not None and self._also.parent.is_dir() else None
-        rehearse([path] if also is None else [path, str(also.parent)])
-        observer = self._observer = Observer()
-        handler = cast("events.FileSystemEventHandler", self._handler)
-        observer.schedule(handler, path, recursive=False, event_filter=_event_filter())
-        if also is not None:  # looked at in any case
-            replaced = cast("events.FileSystemEventHandler", _Replacement(also.name, self._wake))
-            observer.schedule(
-                replaced, str(also.parent), recursive=False, event_filter=[events.FileMovedEvent]
-            )
-        observer.start()
+        folders = [self._directory] if also is None else [self._directory, also.parent]
+        with ExitStack() as stack:
+            paths = [stack.enter_context(_held(folder)) for folder in folders]
+            rehearse(paths)
+            observer = self._observer = Observer()
+            handler = cast("events.FileSystemEventHandler", self._handler)
+            observer.schedule(handler, paths[0], recursive=False, event_filter=_event_filter())
+            if also is not None:  # looked at in any case
+                handler = cast("events.FileSystemEventHandler", _Replacement(also.name, self._wake))
+                moved: list[Any] = [events.FileMovedEvent]
+                observer.schedule(handler, paths[1], recursive=False, event_filter=moved)
+            observer.start()
 
     def _is_alive(self) -> bool:
         observer = self._observer

@@ -554,6 +554,27 @@ def test_events_that_are_refused_cost_no_descriptor(
     notifier.close()
 
 
+@pytest.mark.skipif(
+    not is_available() or not sys.platform.startswith("linux"), reason="needs inotify"
+)
+@pytest.mark.parametrize("remove", [lambda at: at.rename(at.with_name("away")), Path.rmdir])
+def test_a_folder_that_goes_while_watching_begins_costs_no_descriptor(
+    tmp_path: Path, remove: Callable[[Path], object], monkeypatch: Patch
+) -> None:
+    """watchdog is given one that is there; nothing stays open (the leak detector)."""
+    at = tmp_path / "plugins"
+    at.mkdir()
+    notifier = FolderNotifier(at, lambda *_: None, lambda: None)
+    with monkeypatch.context() as late:
+        late.setattr("plugin_host.folder.notifier.rehearse", lambda _: remove(at))
+        notifier.ensure()
+    assert not at.exists()
+    assert not notifier.ensure()
+    at.mkdir()
+    assert notifier.ensure()
+    notifier.close()
+
+
 def test_a_look_up_without_a_thread_counts_as_none(monkeypatch: Patch) -> None:
     """A name that could not be looked up for want of a thread takes nobody's turn."""
     lookups: list[None] = []

@@ -26,6 +26,7 @@ from plugin_host.manifest import (
     effective_limits,
     parse_manifest,
 )
+from plugin_host.manifest.bounded import TooLong, bounded
 from plugin_host.manifest.parse import MAX_MANIFEST
 
 TOML = Path("/srv/plugins/shop.toml")
@@ -530,6 +531,31 @@ def test_schema_that_doubles_its_checks(monkeypatch: pytest.MonkeyPatch) -> None
         "make it, or its config_schema, simpler",
     )
     assert sys.getprofile() is before
+
+
+def test_time_that_is_over_ends_no_finalizer() -> None:
+    """What the garbage collector and dropped generators call runs to its end, and hides nothing."""
+    ended = []
+
+    class Foreign:
+        def __del__(self) -> None:
+            ended.append(str(self))
+
+        def __str__(self) -> str:
+            return "ended"
+
+    reader: dict[str, Any] = {"__name__": "jsonschema._made_up"}
+    exec("def numbers():\n  yield 1\n  yield 2\ndef check(): pass", reader)
+
+    def read() -> None:
+        for _ in range(100):
+            Foreign()
+            any(reader["numbers"]())
+        reader["check"]()
+
+    with pytest.raises(TooLong), bounded(-1):
+        read()
+    assert ended == ["ended"] * 100
 
 
 def test_a_profiler_that_runs_while_a_manifest_is_read_goes_on() -> None:
