@@ -95,7 +95,7 @@ def no_memory(patch: Patch) -> Iterator[None]:
 
     with patch.context() as broken:
         broken.setattr("plugin_host.wasm.fast.FastLinked.instantiate", fail)
-        broken.setattr("plugin_host.wasm.public.PublicLinked.instantiate", fail, raising=False)
+        broken.setattr("plugin_host.wasm.public.prelinked", lambda *_: fail)
         yield
 
 
