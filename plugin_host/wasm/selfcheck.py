@@ -81,5 +81,9 @@ def _raised(call: Callable[[], object]) -> BaseException | None:
     except NoResources:
         raise
     except Exception as exc:
+        # Frames of `_exercise` have these errors: they would keep each other, and the instance.
+        for error in (exc, exc.__cause__, exc.__context__):
+            if error is not None:
+                error.__traceback__ = None
         return exc
     return None

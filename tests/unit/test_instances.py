@@ -344,6 +344,18 @@ def test_the_bindings_pass_their_self_check() -> None:
     self_check(engine(True))
 
 
+def test_a_self_check_leaves_no_instance() -> None:
+    """What it mapped is given back at once, not when the garbage collector comes."""
+    checked = engine(True)
+    gc.collect()
+    gc.disable()
+    try:
+        self_check(checked)
+        assert len(checked.watchdog._watched) == 0
+    finally:
+        gc.enable()
+
+
 def test_a_wasmtime_with_other_bindings_falls_back_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
