@@ -7,7 +7,8 @@ import os
 import re
 from typing import Final
 
-_CODE: Final = re.compile(r"\(os error (\d+)\)")
+#: The first cause is named last; a guest's names, which errors quote, are never at the end.
+_CODE: Final = re.compile(r"\(os error (\d{1,5})\)\s*\Z")
 _SHORT: Final = {
     errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EFBIG, errno.EIO,
 }  # fmt: skip
@@ -18,5 +19,6 @@ def shortage(exc: BaseException) -> str:
 
     :param exc: a WasmtimeError; its text names the causes down to the system's error.
     """
-    codes = (int(code) for code in _CODE.findall(str(exc)))
-    return next((os.strerror(code) for code in codes if code in _SHORT), "")
+    found = _CODE.search(str(exc))
+    code = int(found[1]) if found else 0
+    return os.strerror(code) if code in _SHORT else ""

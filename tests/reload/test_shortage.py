@@ -38,6 +38,7 @@ from plugin_host.machine.owed import EVERY
 from plugin_host.wasm import compiler, deadline, engine
 from plugin_host.wasm.compiler import Killed, Unavailable, compile_apart
 from plugin_host.wasm.runtime import choose_engine, rest
+from plugin_host.wasm.shortage import shortage
 
 PATH = Path("v.wasm")
 
@@ -242,6 +243,17 @@ def test_a_site_that_starts_without_resources_has_its_plugins_later(
     host.reconcile()
     clock.now += FIRST
     until(lambda: (host.reconcile(), served(app))[1] == (200, "1"))
+
+
+@pytest.mark.parametrize("name", ["(os error 12)", r"no memory\0a(os error 12)\0a"])
+def test_a_module_cannot_say_that_the_machine_is_short(name: str) -> None:
+    """wasmtime's errors quote its names; only the first cause counts."""
+    import wasmtime
+
+    text = f'(module (func $f) (export "{name}" (func $f)) (export "{name}" (func $f)))'
+    with pytest.raises(wasmtime.WasmtimeError, match=r"duplicate export(.|\n)*os error 12") as bad:
+        wasmtime.Module(choose_engine(True).raw, wasmtime.wat2wasm(text))
+    assert shortage(bad.value) == ""
 
 
 def test_a_folder_of_which_nothing_can_be_told_is_looked_at_again(
