@@ -7,8 +7,9 @@ import os
 import re
 from typing import Final
 
-#: The first cause is named last; a guest's names, which errors quote, are never at the end.
-_CODE: Final = re.compile(r"\(os error (\d{1,5})\)\s*\Z")
+#: The first cause is named last, before a backtrace, if one is asked for and the release has them.
+#: A guest's names, which errors quote in backticks, are never at the end.
+_CODE: Final = re.compile(r"\(os error (\d{1,5})\)\s*(?:\n\nStack backtrace:\n[^`]*)?\Z")
 _SHORT: Final = {
     errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EFBIG, errno.EIO,
 }  # fmt: skip
