@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 import time
@@ -71,8 +72,11 @@ def leak_detector(
     yield
     for thread in _threads() - threads:
         thread.join(_PATIENCE)
+    # Records keep tracebacks, and those keep apps: those of the phases before, and of this one.
     for phase in ("setup", "call"):
-        caplog.get_records(phase).clear()  # records keep tracebacks, and those keep apps
+        caplog.get_records(phase).clear()
+    for handler in logging.getLogger().handlers:
+        getattr(handler, "records", []).clear()
     request.node.funcargs.clear()  # pytest would keep the fixtures' values for a little longer
     left = {entry for entry in _files() - files if "/dev/" not in entry} if files else set()
     deadline = time.monotonic() + _PATIENCE
