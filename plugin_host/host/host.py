@@ -77,7 +77,7 @@ class Host:
         self._lineup = Lineup(settings, self.depot, self.services.of)
         self._serving: dict[str, Plugin] = {}  # by stem: what the snapshot was made of
         self._borrowed = Borrowed()
-        self._retries = Retries()
+        self._retries = Retries(self.depot)
         self._awaited: set[str] = set()  # stems of which what was decided is not yet followed
         self._followed = 0  # the generation that is followed in full
         self._switch = switch_of(settings, self.depot)

@@ -1,4 +1,4 @@
-"""When to load again what the machine could not load: it had no memory, thread or file for it."""
+"""When to load again what did not load for reasons that may pass while its files stay the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..errors import LoadDelayed
+from ..machine.datadir import DataDirError
+from ..machine.depot import Depot
+from .naming import NameTaken
 from .status import Refusal
 
 #: Seconds until the first new attempt; each one that fails doubles them, up to the longest.
@@ -13,9 +16,16 @@ FIRST, LONGEST = 5.0, 600.0
 
 
 class Retries:
-    """The stems whose newest files wait for the machine to recover."""
+    """The stems whose newest files may load later.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    The machine had no memory, thread or file for it; or another worker serves these very files, and
+    this one has refused them: the machine was busy when it tried, and its deadlines passed.
+
+    :param depot: knows the other workers of the machine, if there is a place for it.
+    """
+
+    def __init__(self, depot: Depot | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._depot = depot
         self._clock = clock
         self._waiting: dict[str, tuple[Refusal, float, float]] = {}  # with the pause, and its end
 
@@ -28,14 +38,24 @@ class Retries:
         now, due = self._clock(), []
         before, self._waiting = self._waiting, {}
         for stem, refusal in refused.items():
-            if not isinstance(refusal.error, LoadDelayed):
-                continue
+            if isinstance(refusal.error, NameTaken):
+                continue  # it waits for the one that has the name
             known, pause, until = before.get(stem, (None, 0.0, 0.0))
             if known is not refusal:
                 pause, until = FIRST, now + FIRST
             elif until <= now:
-                due.append(stem)
+                if isinstance(refusal.error, LoadDelayed) or self._serves(refusal.digest):
+                    due.append(stem)
                 pause = min(2 * pause, LONGEST)
                 until = now + pause
             self._waiting[stem] = refusal, pause, until
         return due
+
+    def _serves(self, digest: str | None) -> bool:
+        """Whether any worker of the machine serves files with that digest."""
+        if self._depot is None or digest is None:
+            return False
+        try:
+            return any(each.get("digest") == digest for each in self._depot.plugins())
+        except DataDirError:
+            return False  # publishing says so

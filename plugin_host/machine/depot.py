@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from ..compilecache.cache import CompileCache
 from ..config import Settings
@@ -40,6 +41,13 @@ class Depot:
         """Return the states of all live workers of the machine."""
         return fleet(self.datadir)
 
+    def plugins(self) -> list[Any]:
+        """Return what all live workers of the machine say of their plugins (operations.md, status).
+
+        :raises DataDirError: it cannot be read.
+        """
+        return [each for worker in self.workers() for each in worker.status.get("plugins", ())]
+
     def tidy(self, there: Collection[str], serving: Collection[str], kept: bool) -> None:
         """Remove the kept versions that nobody needs, once a day or when there is one more.
 
@@ -55,9 +63,7 @@ class Depot:
             return
         self._tidied = now
         try:
-            plugins = [
-                each for worker in self.workers() for each in worker.status.get("plugins", ())
-            ]
+            plugins = self.plugins()
         except DataDirError:
             return  # what the workers say is not to be had: publishing has said so
         control = self.control.read()

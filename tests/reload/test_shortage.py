@@ -209,7 +209,7 @@ def test_a_version_that_the_machine_could_not_load_is_loaded_later(
 ) -> None:
     """The old version serves on, one line says why, and the new one comes when there is room."""
     host, clock = host_of(app), Clock()
-    host._retries = Retries(clock)
+    host._retries = Retries(None, clock)
     rest()
     with short(monkeypatch):
         put(folder, "2")
@@ -239,7 +239,7 @@ def test_a_site_that_starts_without_resources_has_its_plugins_later(
     app.add_url_rule("/", view_func=lambda: "ok")
     assert served(app) == (200, None)
     host, clock = host_of(app), Clock()
-    host._retries = Retries(clock)
+    host._retries = Retries(None, clock)
     host.reconcile()
     clock.now += FIRST
     until(lambda: (host.reconcile(), served(app))[1] == (200, "1"))
@@ -287,7 +287,7 @@ def test_a_folder_of_which_nothing_can_be_told_is_looked_at_again(
 def test_attempts_become_rarer_and_end_with_the_refusal(clock: Clock) -> None:
     """Each attempt that fails doubles the pause, up to the longest; other files begin anew."""
     delayed = {"v": Refusal(LoadDelayed(PATH, "no memory"), 0.0, "d")}
-    retries, waited = Retries(clock), []
+    retries, waited = Retries(None, clock), []
     assert retries.due(delayed) == []
     for _ in range(9):
         begun = clock.now

@@ -248,7 +248,7 @@ def test_decode(kind: Any, data: bytes, expected: Any) -> None:
     [
         (None, b"", "Input data was truncated"),
         (None, b"{} {}", "JSON is malformed: trailing characters"),
-        (None, b'"\xff"', "'utf-8' codec can't decode byte 0xff"),
+        (None, b'"\xff"', ("'utf-8' codec can't decode byte 0xff", "Invalid UTF-8")),  # 0.22, 0.23
         (None, b"[" * 100_000, "maximum recursion depth exceeded"),
         (Item, b'{"count":1}', "Object missing required field `sku`"),
         (Item, b'{"sku":"a","count":0}', "Expected `int` >= 1 - at `$.count`"),
@@ -257,11 +257,13 @@ def test_decode(kind: Any, data: bytes, expected: Any) -> None:
         (Moody, b'{"mood":"bad"}', "'bad'"),
     ],
 )
-def test_decode_refuses(kind: Any, data: bytes, why: str) -> None:
+def test_decode_refuses(kind: Any, data: bytes, why: str | tuple[str, ...]) -> None:
     """An answer that does not fit is refused with what msgspec says about it."""
     with pytest.raises(PayloadError) as error:
         HookSpec("greet", output=kind).decode(data)
-    assert error.value.message.startswith(f"the answer does not fit 'greet': {why}")
+    said = "the answer does not fit 'greet': "
+    assert error.value.message.startswith(said)
+    assert error.value.message.removeprefix(said).startswith(why)
     assert error.value.__cause__ is not None
 
 
