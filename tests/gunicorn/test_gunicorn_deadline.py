@@ -24,7 +24,7 @@ def site(kind: str, preload: bool, tmp_path_factory: pytest.TempPathFactory) -> 
     folder.mkdir()
     (folder / "spins.wat").write_text(guests.module({"on_request": guests.SPIN}))
     (folder / "spins.toml").write_text('[match]\npaths = ["/spin"]')
-    (folder / "early.wat").write_text(slow(3000))
+    (folder / "early.wat").write_text(slow(6000))
     (folder / "good.wat").write_text(guests.adding("x-good", "1"))
     with serve(
         path,
@@ -55,6 +55,6 @@ def _reason(answer: Answer, name: str) -> str:
 def test_a_module_that_takes_too_long_to_compile_is_refused(site: Site, name: str) -> None:
     """At the start and while serving, all workers refuse it, say why, and serve."""
     if name == "late":
-        site.put("late.wat", slow(2900))
+        site.put("late.wat", slow(5900))
     site.everywhere(lambda answer: "0.2 s of processor" in _reason(answer, name), "/status")
     assert all(answer.headers.get("x-good") == "1" for answer in site.many())
