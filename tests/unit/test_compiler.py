@@ -26,7 +26,7 @@ LARGE = wat_to_wasm(
     PATH,
 )
 #: Would take seconds.
-SLOW = nested_loops(3000)
+SLOW = nested_loops(6000)
 
 
 @pytest.fixture
