@@ -206,11 +206,11 @@ class Site:
         plan = self._plan(exchange, current)  # not made yet if a signal's receiver has failed
         if current.method == "HEAD" and exchange.method not in (None, "HEAD"):
             bodies.measure(response)
-        if plan is None or not plan.on_response:
-            return response
-        response = self._show(exchange, current, response)
+        if plan is not None and plan.on_response:
+            response = self._show(exchange, current, response)
         if SESSION_READ in current.environ:
-            response.vary.add("Cookie")  # which Flask has seen to before, if it was read by then
+            # Which Flask has seen to before, if it was read by then and in this context.
+            response.vary.add("Cookie")
         return response
 
     def _show(self, exchange: Exchange, current: Request, response: Response) -> Response:

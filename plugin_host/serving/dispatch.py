@@ -69,7 +69,7 @@ class Exchange:
     def is_done(self) -> bool:
         """Whether plugins have nothing to do with the response."""
         plan = self.plan
-        if plan is UNDECIDED or self.method is not None:
+        if plan is UNDECIDED or self.method is not None or self._done:
             return False
         return plan is None or not plan.on_response
 

@@ -83,6 +83,23 @@ def test_a_response_hook_that_reads_the_session_says_so_to_caches(
     assert app.test_client().get("/").headers["Vary"] == "Accept, Cookie"
 
 
+def test_a_request_that_starts_over_after_a_look_at_the_session_says_so_to_caches(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """Where it went depends on the cookie, though Flask has opened the session anew since."""
+    move = guests.edits(guests.edit(guests.SET_PATH, b"", b"/members"))
+    hook = f"(drop {GET}) (i64.const {guests.packed(guests.RESULT, len(move))})"
+    extra = f'(data (i32.const {guests.RESULT}) "{guests.escaped(move)}")'
+    text = asking.guest({"on_request": hook}, "session_get", text=KEY, extra=extra)
+    (folder / "looker.wat").write_text(text)
+    (folder / "looker.toml").write_text('match.paths = ["/"]')
+    app, _ = make_app(GRANTS=["session"])
+    app.secret_key = "of the test"
+    app.add_url_rule("/members", view_func=lambda: "members")
+    response = app.test_client().get("/")
+    assert (response.text, response.headers.get("Vary")) == ("members", "Cookie")
+
+
 def test_without_a_request_there_is_no_session(make_app: MakeApp, folder: Path) -> None:
     """Outside of requests every key is absent."""
     app, plugins = site(make_app, folder)
