@@ -187,6 +187,8 @@ def replace(response: Response, data: bytes) -> None:
         close()
     response.direct_passthrough = False
     response.set_data(data)
+    if "Content-Length" in response.headers:  # not every response class sees to it
+        response.headers["Content-Length"] = str(len(data))
 
 
 #: The names under which a request keeps what it has read of its body.

@@ -283,6 +283,22 @@ def test_a_response_is_edited_in_every_part(make_app: MakeApp, folder: Path) -> 
 BODY_SETTER = on_response(guests.edit(guests.SET_BODY, b"", b"changed"))
 
 
+def test_a_new_body_has_its_own_length_whatever_the_response_class(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """A class that leaves the length to its views does not send that of the old body."""
+
+    class Unmeasured(Response):
+        automatically_set_content_length = False
+
+    put(folder, "edit", BODY_SETTER)
+    app, _ = make_app()
+    app.response_class = Unmeasured
+    app.add_url_rule("/", view_func=lambda: Unmeasured("old", headers={"Content-Length": "3"}))
+    response = app.test_client().get("/")
+    assert (response.headers["Content-Length"], response.data) == ("7", b"changed")
+
+
 def test_streams_and_files_are_left_alone_unless_asked_for(make_app: MakeApp, folder: Path) -> None:
     """A hook that needs bodies does not cause a stream to be buffered."""
     put(folder, "look", guests.module({ON_RESPONSE: guests.UNCHANGED}))
