@@ -83,11 +83,13 @@ class Exchange:
     ) -> Answer | None:
         """Show the request to the plan's plugins and apply their edits to ``environ``.
 
+        :param endpoint: what the path routes to; None if it routes nowhere.
         :param read_body: called if a plugin needs the body; gives the same each time.
         :param replace_body: called with the new body if a plugin sets it.
         :returns: a plugin's answer, which ends the request; None to go on.
-        :raises Rerouted: path, method, host or cookies changed; call again after routing. Plugins
-            that have seen the request are not called twice.
+        :raises Rerouted: path, method, host or cookies changed, or the query of what routes
+            nowhere; call again after routing. Plugins that have seen the request are not called
+            twice.
         :raises Failed: as it says; so does TooLarge.
         """
         plugins = self.plan.on_request if self.plan else ()
@@ -117,7 +119,8 @@ class Exchange:
                 replace_body(edits.body)
             if edits.answer is not None:
                 return edits.answer
-            if edits.reroutes:
+            if edits.reroutes or (edits.query is not None and endpoint is None):
+                # A path that routes nowhere may be a redirect, which repeats the query.
                 self._done = done.union(plugins[: plugins.index(plugin) + 1])
                 self.plan = UNDECIDED
                 raise Rerouted

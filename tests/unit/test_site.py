@@ -174,6 +174,18 @@ def test_a_changed_cookie_changes_the_session(make_app: MakeApp, folder: Path) -
     assert app.test_client().get("/").text == "ann 1"
 
 
+def test_a_redirect_repeats_the_query_that_plugins_made(make_app: MakeApp, folder: Path) -> None:
+    """What a plugin takes off a query does not come back with the slash that a path lacks."""
+    put(folder, "strip", editing(guests.edit(guests.SET_QUERY, b"", b"page=2")))
+    app, _ = make_app()
+    app.add_url_rule("/list/", "list", lambda: request.query_string.decode())
+    client = app.test_client()
+    sent = "?page=2&token=secret"
+    assert client.get("/list" + sent).headers["Location"] == "http://localhost/list/?page=2"
+    assert client.get("/list/" + sent).text == "page=2"
+    assert client.get("/nowhere" + sent).status_code == 404
+
+
 class _Middleware:
     """Takes a prefix off the path, and the method from a header.
 
