@@ -239,7 +239,9 @@ def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool
         response.headers[:] = edited.headers
         return
     before = {name.lower(): value for name, value in response.headers}
-    stale = {(name.lower(), before.get(name.lower())) for name in _OF_THE_BODY}
+    # That nothing is modified is said of the body that they describe.
+    names = () if edited.status == 304 else _OF_THE_BODY
+    stale = {(name.lower(), before.get(name.lower())) for name in names}
     response.headers[:] = [(n, v) for n, v in edited.headers if (n.lower(), v) not in stale]
     bodies.replace(response, edited.body)
 

@@ -421,6 +421,16 @@ def test_a_status_without_a_body_empties_a_part_of_one_too(
     assert response.headers.get("Content-Length", "0") == "0"
 
 
+def test_a_plugin_that_says_not_modified_leaves_the_etag(make_app: MakeApp, folder: Path) -> None:
+    """It is of what the client has, which needs it for the next request."""
+    put(folder, "same", on_response(guests.edit(guests.SET_STATUS, b"", 304)))
+    app, _ = make_app()
+    app.add_url_rule("/", view_func=lambda: ("page", {"ETag": '"1"'}))
+    response = app.test_client().get("/")
+    assert (response.status_code, response.data) == (304, b"")
+    assert response.headers.to_wsgi_list() == [("ETag", '"1"')]
+
+
 def test_head_ranges_and_non_ascii_headers_come_through_unharmed(
     make_app: MakeApp, folder: Path
 ) -> None:
