@@ -69,6 +69,7 @@ class Breaker:
         self._closed_at = -float("inf")
         self._opened = self._refused = 0
         self._refused_before = 0  # when it was last closed
+        self._told = False  # whether the log has it that a call is tried, since it was opened
 
     @classmethod
     def of(cls, who: str, settings: Settings) -> Breaker:
@@ -130,7 +131,9 @@ class Breaker:
                 return False
             self._state = HALF_OPEN
             refused = self._refused - self._refused_before
-        logger.info("%s: one call is tried; %d were refused", self._who, refused)
+            told, self._told = self._told, True
+        if not told:  # by a call that was undecided, as each may be while the machine is short
+            logger.info("%s: one call is tried; %d were refused", self._who, refused)
         return True
 
     def refuses(self) -> bool:
@@ -190,4 +193,5 @@ class Breaker:
         pause = whole * (0.5 + self._jitter() / 2)
         self._state, self._until = OPEN, now + pause
         self._opened += 1
+        self._told = False
         return pause

@@ -151,6 +151,24 @@ def test_each_transition_is_one_line(
     ]
 
 
+def test_calls_that_decide_nothing_are_one_line(
+    breaker: Breaker, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While no call reaches a guest every request is the next try; the log has the first."""
+    caplog.set_level(logging.INFO)
+    fail(breaker, 3)
+    clock.now += 1
+    for _ in range(100):
+        assert breaker.admits()
+        breaker.undecided()
+    assert len(caplog.records) == 2
+    assert breaker.admits()
+    breaker.failed_again("crash")
+    clock.now += 1
+    assert breaker.admits()
+    assert caplog.messages[-1] == "plugin x 1: one call is tried; 0 were refused"
+
+
 # In front of a plugin
 
 #: Traps if the payload's length is odd, otherwise leaves the answer to others; counts its calls.
