@@ -6,6 +6,7 @@ only what the caller hands them. Text is as WSGI has it: every character is one 
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ _URI_KEYS = ("RAW_URI", "REQUEST_URI")
 _USED_ALREADY = frozenset(("HTTP_HOST", "HTTP_COOKIE"))
 # What a path may hold unquoted: RFC 3986, pchar and "/".
 _PATH_SAFE = "/!$&'()*+,;=:@~"
+_ends_path = re.compile(r"[?#]").split
 
 
 class Answer(NamedTuple):
@@ -120,13 +122,18 @@ def _apply_target(environ: dict[str, Any], path: str | None, query: str | None) 
         environ["PATH_INFO"] = path
     if query is not None:
         environ["QUERY_STRING"] = query
-    stale = [key for key in _URI_KEYS if key in environ]
-    if stale:
-        whole = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        uri = quote(whole, safe=_PATH_SAFE, encoding="latin-1", errors="replace")
-        if environ.get("QUERY_STRING"):
-            uri += "?" + environ["QUERY_STRING"]
-        environ.update(dict.fromkeys(stale, uri))
+    for key in _URI_KEYS:
+        if key in environ:
+            # A path that was not edited stays as it came: "%2F" cannot be told from PATH_INFO.
+            uri = _quoted_path(environ) if path is not None else _ends_path(environ[key], 1)[0]
+            if environ.get("QUERY_STRING"):
+                uri += "?" + environ["QUERY_STRING"]
+            environ[key] = uri
+
+
+def _quoted_path(environ: dict[str, Any]) -> str:
+    whole = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return quote(whole, safe=_PATH_SAFE, encoding="latin-1", errors="replace")
 
 
 def apply_to_headers(headers: list[tuple[str, str]], edits: ResponseEdits) -> list[tuple[str, str]]:

@@ -121,9 +121,24 @@ def test_target(edits: RequestEdits, path: str, query: str, uri: str) -> None:
     old = {"PATH_INFO": "/a", "QUERY_STRING": "q=1", "SCRIPT_NAME": "/app"}
     new = {**old, "PATH_INFO": path, "QUERY_STRING": query}
     assert environ(**new) == applied(environ(**old), edits)
-    uris = {"RAW_URI": "/app/a?q=1", "REQUEST_URI": "http://a.example/app/a?q=1"}
+    uris = {"RAW_URI": "/app/a?q=1", "REQUEST_URI": "/app/a?q=1&old"}
     expected = environ(**new, RAW_URI=uri, REQUEST_URI=uri)
     assert expected == applied(environ(**old, **uris), edits)
+
+
+@pytest.mark.parametrize(
+    ("came", "left"),
+    [
+        ("/app/a%2Fb/%63?q=1", "/app/a%2Fb/%63?x"),
+        ("/app/a%2Fb", "/app/a%2Fb?x"),
+        ("/app/a#q?1", "/app/a?x"),
+        ("http://a.example/app/a?q=1?2", "http://a.example/app/a?x"),
+    ],
+)
+def test_a_new_query_leaves_the_path_as_it_came(came: str, left: str) -> None:
+    """Apps tell an encoded slash from a slash by the request URI alone."""
+    edited = applied(environ(RAW_URI=came), RequestEdits(query="x"))
+    assert edited == environ(RAW_URI=left, QUERY_STRING="x")
 
 
 def test_target_without_query_string() -> None:
