@@ -134,9 +134,11 @@ class Site:
             if exchange is not None and exchange.method is not None:
                 asked: Request = request._get_current_object()  # type: ignore[attr-defined]
                 if self._is_of(exchange, asked):
-                    asked.environ["REQUEST_METHOD"] = exchange.method
                     if isinstance(rv, HTTPException):  # called as a WSGI app it would be a stream
                         rv = rv.get_response(asked.environ)
+                    else:  # a WSGI app that a view has returned is called as plugins have it
+                        rv = self._app.make_response(rv)
+                    asked.environ["REQUEST_METHOD"] = exchange.method
             return finalize_request(rv, *args, **more)
 
         return finalize

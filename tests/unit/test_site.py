@@ -411,6 +411,21 @@ def test_a_response_to_get_is_framed_as_one_whatever_a_plugin_made_of_the_method
     assert length in (None, str(len(body)))
 
 
+def test_a_wsgi_app_that_a_view_returns_sees_the_method_that_plugins_made(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """It handles the request, as a view does; only its response is framed for the client."""
+    put(folder, "gets", editing(guests.edit(guests.SET_METHOD, b"", b"GET")))
+    app, _ = make_app()
+
+    def inner(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["REQUEST_METHOD"].encode()]
+
+    app.add_url_rule("/", view_func=lambda: inner)
+    assert exchanged(app, "DELETE") == (200, None, b"GET")
+
+
 def test_a_response_to_head_has_no_body_although_all_fails(make_app: MakeApp, folder: Path) -> None:
     """Neither what a plugin made of the method nor what fails afterwards makes one."""
     put(folder, "gets", editing(guests.edit(guests.SET_METHOD, b"", b"GET")))
