@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Request, Response
+from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.utils import cached_property
 from werkzeug.wsgi import ClosingIterator, get_input_stream
 
@@ -80,20 +81,30 @@ class RequestBody:
         if length.isdecimal() and int(length) > self._limit:
             return _OVERSIZE
         stream = get_input_stream(environ, safe_fallback=True)
-        pieces, size = [], 0
-        while size <= self._limit:
-            piece = stream.read(min(_CHUNK, self._limit + 1 - size))
-            if not piece:
-                break
-            pieces.append(piece)
-            size += len(piece)
-        data = b"".join(pieces)
-        if size > self._limit:
+        data = _read_up_to(self._limit + 1, stream)
+        if len(data) > self._limit:
             environ["wsgi.input"] = io.BufferedReader(_Rejoined(data, stream))
             return _OVERSIZE
         if data:  # else the server's own stays: a view may know it, such as one that upgrades
             environ["wsgi.input"] = io.BytesIO(data)
         return Body(data, BODY)
+
+
+def _read_up_to(most: int, stream: Any) -> bytes:
+    """Return what a server's input gives, at most so many bytes.
+
+    :raises BadRequest: the client has gone, or what it sent is no body.
+    """
+    pieces, left = [], most
+    try:
+        while left and (piece := stream.read(min(_CHUNK, left))):
+            pieces.append(piece)
+            left -= len(piece)
+    except HTTPException:
+        raise
+    except Exception as exc:  # servers have their own for chunks that are cut off or malformed
+        raise BadRequest from exc
+    return b"".join(pieces)
 
 
 class _Rejoined(io.RawIOBase):

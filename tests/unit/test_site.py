@@ -117,6 +117,31 @@ def test_a_request_inside_a_request_meets_its_own_plugins_only(
     assert (response.json, response.headers.getlist("X-Mark")) == ([True, True], ["1"])
 
 
+class _Cut(io.RawIOBase):
+    """What a server gives of a chunked body whose end does not come, or makes no sense.
+
+    :param error: of the server's own kind.
+    """
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def read(self, size: int = -1) -> bytes:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError, Exception])
+def test_a_body_that_is_cut_off_or_malformed_is_the_clients_error(
+    make_app: MakeApp, folder: Path, error: type[Exception]
+) -> None:
+    """What a plugin reads for itself fails as what the view reads with Werkzeug does."""
+    put(folder, "look", LOOKING)
+    app, _ = make_app()
+    app.add_url_rule("/", view_func=lambda: "", methods=["POST"])
+    overrides = {"wsgi.input": _Cut(error), "wsgi.input_terminated": True}
+    assert app.test_client().post("/", environ_overrides=overrides).status_code == 400
+
+
 class _Failing:
     def __init__(self, done: list[str]) -> None:
         self.done = done
