@@ -174,8 +174,9 @@ class Site:
                 raise HookFailed(request_id(current.environ)) from exc
             except TooLarge:
                 raise BodyTooLarge(request_id(current.environ)) from None
-            if exchange.edited:
-                body.forget_cached()
+            finally:  # an error handler sees what plugins have made of it so far, as a view does
+                if exchange.edited:
+                    body.forget_cached()
         if exchange.g:  # also what was set before the request was routed afresh
             for name, value in exchange.g.items():
                 setattr(g, name, value)

@@ -211,6 +211,19 @@ def test_a_redirect_repeats_the_query_that_plugins_made(make_app: MakeApp, folde
     assert client.get("/nowhere" + sent).status_code == 404
 
 
+def test_the_page_of_a_failure_sees_the_request_that_plugins_made(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """What one plugin has taken off the query is gone, too, when the next one fails."""
+    put(folder, "a", editing(guests.edit(guests.SET_QUERY, b"", b"page=2")))
+    put(folder, "b", guests.module({ON_REQUEST: guests.TRAP}), 'on_failure = "fail"')
+    app, _ = make_app()
+    app.add_url_rule("/", view_func=lambda: "")
+    app.register_error_handler(503, lambda _: (f"{dict(request.args)} {request.full_path}", 503))
+    page = app.test_client().get("/?page=2&token=secret")
+    assert (page.status_code, page.text) == (503, "{'page': '2'} /?page=2")
+
+
 class _Middleware:
     """Takes a prefix off the path, and the method from a header.
 
