@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 from collections.abc import Iterable, Iterator
@@ -213,7 +214,7 @@ def _derived(kind: type[Request]) -> frozenset[str]:
         name
         for base in kind.__mro__
         for name, value in vars(base).items()
-        if isinstance(value, cached_property)
+        if isinstance(value, (cached_property, functools.cached_property))
     )
     names = frozenset((*properties, "_cached_data", "_cached_json", "_parsed_content_type"))
     return _derived_names.setdefault(kind, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import logging
@@ -14,10 +15,12 @@ import pytest
 from flask import (
     Blueprint,
     Flask,
+    Request,
     Response,
     abort,
     g,
     request,
+    request_started,
     send_file,
     session,
     stream_with_context,
@@ -100,8 +103,6 @@ def test_request_edits_reach_the_view(make_app: MakeApp, folder: Path) -> None:
 
 def test_edits_win_over_what_a_signal_handler_cached(make_app: MakeApp, folder: Path) -> None:
     """Nothing that was worked out from the old request survives an edit."""
-    from flask import request_started
-
     put(
         folder,
         "edit",
@@ -120,6 +121,28 @@ def test_edits_win_over_what_a_signal_handler_cached(make_app: MakeApp, folder: 
     with request_started.connected_to(look, app):
         headers = {"User-Agent": "1"}
         assert app.test_client().post("/?a=1", data={"f": "1"}, headers=headers).text == "222"
+
+
+class _TenantRequest(Request):
+    @functools.cached_property
+    def tenant(self) -> str:
+        return self.headers["X-Tenant"]
+
+
+def test_edits_win_over_what_the_apps_own_request_class_cached(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """It may keep what it has worked out as any Python class does."""
+    put(folder, "edit", on_request(guests.edit(guests.SET_HEADER, b"X-Tenant", b"2")))
+    app, _ = make_app()
+    app.request_class = _TenantRequest
+
+    def look(*_: object, **__: object) -> None:
+        assert request.tenant == "1"  # type: ignore[attr-defined]
+
+    app.get("/")(lambda: request.tenant)  # type: ignore[attr-defined]
+    with request_started.connected_to(look, app):
+        assert app.test_client().get("/", headers={"X-Tenant": "1"}).text == "2"
 
 
 def test_a_plugin_answers_instead_of_the_view(make_app: MakeApp, folder: Path) -> None:
