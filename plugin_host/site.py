@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from . import bodies
+from .abi.edit_values import FILES_TO_SEND
 from .errors import HookError
 from .host.host import Host
 from .message import BODILESS, Answer
@@ -29,8 +30,10 @@ SESSION_READ = "plugin_host.session_read"
 #: Where test clients and debuggers ask for the context that a request leaves.
 _PRESERVE = "werkzeug.debug.preserve_context"
 
-#: Headers that describe a body and are wrong once it is replaced.
-_OF_THE_BODY = ("ETag", "Content-MD5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges")
+#: Headers that describe or name a body and are wrong once it is replaced.
+_OF_THE_BODY = FILES_TO_SEND.union(
+    ("etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges")
+)
 
 
 def pinned_key(host: Host) -> str:
@@ -241,10 +244,10 @@ def _apply(edited: dispatch.Response, response: Response, body_is_editable: bool
     if edited.body is None or not body_is_editable:
         response.headers[:] = edited.headers
         return
-    before = {name.lower(): value for name, value in response.headers}
+    before = [(name.lower(), value) for name, value in response.headers]
     # That nothing is modified is said of the body that they describe.
-    names = () if edited.status == 304 else _OF_THE_BODY
-    stale = {(name.lower(), before.get(name.lower())) for name in names}
+    names = FILES_TO_SEND if edited.status == 304 else _OF_THE_BODY
+    stale = {(name, value) for name, value in before if name in names}
     response.headers[:] = [(n, v) for n, v in edited.headers if (n.lower(), v) not in stale]
     bodies.replace(response, edited.body)
 

@@ -33,7 +33,17 @@ _is_query = re.compile(rb"[!\"$-~]*").fullmatch
 _is_g_name = re.compile(rb"[A-Za-z][A-Za-z0-9_]*").fullmatch
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _G_METHODS = frozenset((b"get", b"pop", b"setdefault"))
-_SERVERS_OWN = frozenset(
+FILES_TO_SEND = frozenset(
+    (
+        "x-accel-redirect",
+        "x-lighttpd-send-file",
+        "x-lighttpd-send-tempfile",
+        "x-reproxy-url",
+        "x-sendfile",
+    )
+)
+"""Headers by which a server in front of the app is told which of its own files to send."""
+_SERVERS_OWN = FILES_TO_SEND.union(
     (
         "connection",
         "keep-alive",
@@ -43,12 +53,6 @@ _SERVERS_OWN = frozenset(
         "transfer-encoding",
         "upgrade",
         "content-length",
-        # By these a server in front of the app is told which of its own files to send.
-        "x-accel-redirect",
-        "x-lighttpd-send-file",
-        "x-lighttpd-send-tempfile",
-        "x-reproxy-url",
-        "x-sendfile",
     )
 )
 

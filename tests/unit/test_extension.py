@@ -306,6 +306,20 @@ def test_a_response_is_edited_in_every_part(make_app: MakeApp, folder: Path) -> 
 BODY_SETTER = on_response(guests.edit(guests.SET_BODY, b"", b"changed"))
 
 
+@pytest.mark.parametrize("status", [200, 304])
+def test_a_new_body_is_sent_in_place_of_a_file_that_the_server_would_send(
+    make_app: MakeApp, folder: Path, status: int
+) -> None:
+    """What names a file to the server in front belongs to the body that a plugin replaces."""
+    edit = (guests.SET_BODY, b"", b"changed") if status == 200 else (guests.SET_STATUS, b"", 304)
+    put(folder, "edit", on_response(guests.edit(*edit)))
+    app, _ = make_app(lambda app: app.config.update(USE_X_SENDFILE=True))
+    app.get("/")(lambda: send_file(__file__, "text/plain"))
+    response = app.test_client().get("/")
+    assert (response.status_code, response.headers.get("X-Sendfile")) == (status, None)
+    assert response.data == (b"changed" if status == 200 else b"")
+
+
 def test_a_new_body_has_its_own_length_whatever_the_response_class(
     make_app: MakeApp, folder: Path
 ) -> None:
