@@ -219,9 +219,11 @@ def _deliverer(app: Flask) -> Callable[[Event], None]:
 
     def deliver(event: Event) -> None:
         sender = reference()
-        for receiver in plugin_event.receivers_for(sender) if sender is not None else ():
+        if sender is None:
+            return
+        for receiver in plugin_event.receivers_for(sender):
             try:
-                receiver(sender, event=event)
+                sender.ensure_sync(receiver)(sender, event=event)
             except Exception:
                 logger.exception(
                     "plugin %s: a receiver of its event %s failed",

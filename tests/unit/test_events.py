@@ -167,6 +167,19 @@ def test_a_receiver_that_fails_hurts_nothing(
     assert [(r.levelno, r.exc_info is not None) for r in failed] == [(logging.ERROR, True)]
 
 
+def test_a_receiver_may_be_async(site: tuple[Flask, PluginHost], heard: Heard) -> None:
+    """As one of Flask's own signals may: it has run when the call returns."""
+    app, plugins = site
+
+    async def receiver(sender: Flask, event: Any) -> None:
+        heard(sender, event)
+
+    plugin_event.disconnect(heard, app)
+    with plugin_event.connected_to(receiver, app), app.app_context():
+        plugins.call("one", b"data")
+    assert [event.data for event in heard.events] == [b"data"]
+
+
 def test_a_receiver_may_call_plugins(site: tuple[Flask, PluginHost], heard: Heard) -> None:
     """No guest is running when an event is received, so that its receiver may call one."""
     app, plugins = site
