@@ -22,6 +22,8 @@ MAX_NAME, MAX_VALUE = 256, 32_768
 """Bytes of a header's name and value: many clients give up at a line of 64 KiB."""
 MAX_TARGET = 16_384
 """Bytes of a path, and of a query: servers take some 8 KiB from clients, and apps rely on that."""
+MAX_METHOD = 64
+"""Bytes of a method: plans are kept for each that comes, and servers write it to their logs."""
 MAX_HOST = 253
 """Characters of a name in the DNS."""
 URLS = frozenset(("location", "content-location"))
@@ -136,6 +138,8 @@ def _query(value: bytes, at: int) -> str:
 def _method(value: bytes, at: int) -> str:
     if not _is_method(value):
         raise BadResult(at + 8, "a method is an RFC 9110 token in upper case")
+    if len(value) > MAX_METHOD:
+        raise BadResult(at + 4, f"a method is at most {MAX_METHOD} bytes long")
     return value.decode("ascii")
 
 

@@ -29,6 +29,7 @@ LONG_PATH = "a path is at most 16384 bytes long"
 LONG_QUERY = "a query is at most 16384 bytes long"
 QUERY = "a query is printable ASCII without space or #"
 METHOD = "a method is an RFC 9110 token in upper case"
+LONG_METHOD = "a method is at most 64 bytes long"
 G_NAME = "a name on g is an ASCII identifier of at most 64 bytes without a leading underscore"
 G_OWN = "the methods of g are left alone"
 G_VALUE = "a value on g is UTF-8"
@@ -187,6 +188,7 @@ def request_cases() -> list[Case]:
     cases.append(case("query too long", raw_edit(5, b"", b"a" * 16_385), 4, LONG_QUERY))
     for value in (b"", b"get", b"Post", b"GE T", b"GET ", b"GET\n", b"G\xc3\x9c", b"GET\r\nX: 1"):
         cases.append(case(f"method {value!r}", raw_edit(6, b"", value), 8, METHOD))
+    cases.append(case("method too long", raw_edit(6, b"", b"A" * 65), 4, LONG_METHOD))
     for name in (b"", b"_x", b"1x", b"a-b", b"a b", b"x\n", b"\xc3\xbc", b"__class__", b"n" * 65):
         cases.append(case(f"g name {name[:9]!r}", raw_edit(8, name, b"1"), 8, G_NAME))
     for name in (b"get", b"pop", b"setdefault"):
