@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 #: Plans kept per snapshot; a client can vary its paths, so the cache starts over when it is full.
 MAX_PLANS = 4096
+#: Characters of a path whose plan is kept: a plugin can vary its paths, too, of four bytes each.
+MAX_PATH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,9 @@ def _in_order(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
     return tuple(sorted(plugins, key=lambda plugin: (plugin.manifest.order, plugin.name)))
 
 
-def _remember(cache: dict[Any, T], key: Any, value: T) -> T:
+def _remember(cache: dict[Any, T], key: tuple[Any, ...], value: T) -> T:
+    if len(key[1]) > MAX_PATH:
+        return value
     if len(cache) >= MAX_PLANS:
         cache.clear()
     cache[key] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -477,3 +478,19 @@ def test_a_response_to_head_has_no_body_although_all_fails(make_app: MakeApp, fo
 
     status, _, body = exchanged(app, "HEAD")
     assert (status, body) == (500, b"")
+
+
+def test_long_paths_are_not_kept(make_app: MakeApp, folder: Path) -> None:
+    """Whoever varies the path, a client or a plugin, does not make a worker keep them all."""
+    put(folder, "marks", MARKING, 'match.paths = ["/**"]')
+    app, _ = make_app()
+    snapshot = app.extensions["plugin_host"].snapshot
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            path = f"/{number}😀{'a' * 16_000}"
+            assert snapshot.plan("GET", path, None) is not None
+            assert snapshot.plan_early("GET", path.encode().decode("latin-1")) is not None
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
