@@ -20,6 +20,9 @@ from .calling import Key, this_call
 BURST = 10
 #: Characters that count as one more line.
 LINE = 1024
+#: Characters of a line, before what cannot be printed is escaped; the rest is cut: the host's own
+#: lines have a guest's words in them, too.
+LONGEST = 8192
 #: A key of `GuestLog.pending` that is no thread's.
 _HELD = 0
 
@@ -52,7 +55,7 @@ class GuestLog:
         """
         if level < self._logger.getEffectiveLevel():
             return
-        throttle, pending = self._throttle, self.pending
+        throttle, pending, message = self._throttle, self.pending, message[:LONGEST]
         if throttle.admits(1 + len(message) / LINE):
             line = level, printable(message)
         elif _HELD not in pending:

@@ -14,7 +14,7 @@ from clocks import Clock
 from guests import MakeApp
 
 from plugin_host import PluginHost
-from plugin_host.hostfunctions.guest_log import BURST, GuestLog
+from plugin_host.hostfunctions.guest_log import BURST, LONGEST, GuestLog
 from plugin_host.throttle import Throttle
 from plugin_host.wasm.instance import Instance
 
@@ -102,6 +102,15 @@ def test_a_long_line_counts_as_several(
     say(log, 100, text="y" * 8192)
     log.flush()
     assert len(caplog.messages) - 1 == 10 * BURST // 9
+
+
+def test_a_line_is_cut(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the host says of what a guest asked for: a host's name, say."""
+    log = GuestLog(logger, 100)
+    say(log, 1, text="y" * 1_000_000)
+    say(log, 1, text="next")
+    log.flush()
+    assert caplog.messages == ["y" * LONGEST, "next"]
 
 
 HOOKS = {
