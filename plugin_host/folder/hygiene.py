@@ -7,6 +7,7 @@ it could be replaced) is refused, or worth a warning.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -19,6 +20,9 @@ from plugin_host.errors import PluginFileError
 _log = logging.getLogger(__name__)
 
 Mode = Literal["warn", "refuse", "off"]
+
+#: Links that a way may have, as for the kernel.
+_MAX_LINKS = 40
 
 
 class Hygiene:
@@ -66,7 +70,7 @@ class Hygiene:
 
     def _check_writers(self, path: Path, real: str, root: str) -> None:
         trusted = {0, os.geteuid(), os.stat(root).st_uid}
-        for place in (real, *_folders(real, os.path.abspath(path))):
+        for place in (real, *_folders(path.absolute())):
             status = os.stat(place)
             # Where others may add files but not replace ours, as in /tmp, a folder of ours is safe.
             sticky = bool(status.st_mode & stat.S_ISVTX) and not _is_below(place, root)
@@ -86,13 +90,39 @@ class Hygiene:
             )
 
 
-def _folders(*paths: str) -> Iterator[str]:
-    """Yield each folder above these, once."""
-    seen = set()
-    for path in paths:
-        while (path := os.path.dirname(path)) not in seen:
-            seen.add(path)
-            yield path
+def _folders(path: Path) -> Iterator[str]:
+    """Yield each folder on the way to a file, by its real name: also those that hold its links.
+
+    :param path: absolute; what goes up from a link (``link/..``) goes up from where it leads.
+    :raises OSError: a name on the way is being replaced.
+    """
+    seen: set[str] = set()
+    folder, links = "/", 0
+    names = str(path).split("/")[::-1]
+    while names:
+        name = names.pop()
+        if name in ("", "."):
+            continue
+        if folder not in seen:
+            seen.add(folder)
+            yield folder
+        if name == "..":
+            folder = os.path.dirname(folder)
+            continue
+        place = os.path.join(folder, name)
+        try:
+            target = os.readlink(place)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+            folder = place  # no link
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        if target.startswith("/"):
+            folder = "/"
+        names += target.split("/")[::-1]
 
 
 def _problem(status: os.stat_result, trusted: set[int], sticky: bool) -> str:

@@ -256,6 +256,34 @@ def test_the_folder_itself_may_be_a_link(site: Path) -> None:
     assert read(link) == b"content"
 
 
+@pytest.mark.parametrize("whose", ["the folder's", "a file's"])
+def test_folders_that_hold_a_link_on_the_way_are_looked_at(site: Path, whose: str) -> None:
+    """Where others can replace a link that another one leads to they can replace the plugin."""
+    between = site.parent / "between"
+    between.mkdir()
+    between.chmod(0o755)
+    (between / "plugins").symlink_to(site)
+    (site.parent / "link").symlink_to("between/plugins")
+    (site / "b.wasm").symlink_to("../link/a.wasm")
+    where = (site.parent / "link", "a.wasm") if whose == "the folder's" else (site, "b.wasm")
+    assert read(*where) == b"content"
+    between.chmod(0o777)
+    with pytest.raises(PluginFileError, match=f"lies below '{between}', which can be written by"):
+        read(*where)
+
+
+def test_up_from_a_link_is_up_from_where_it_leads(site: Path, tmp_path: Path) -> None:
+    """As where the app's own folder, which the plugins folder is named by, is a link."""
+    app = site.parent / "app"
+    app.mkdir(mode=0o755)
+    (tmp_path / "app").symlink_to(app)
+    folder = tmp_path / "app" / ".." / "plugins"
+    assert read(folder) == b"content"
+    site.chmod(0o777)
+    with pytest.raises(PluginFileError, match=f"lies below '{site}', which can be written by"):
+        read(folder)
+
+
 def test_a_folder_that_is_swapped_during_the_look_is_looked_at_again(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
