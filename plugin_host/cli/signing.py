@@ -75,8 +75,7 @@ def keygen(
         # Written aside and renamed: the old one goes only when the new one is there.
         write_whole(file, [key.pem(passphrase)], durable=True)
         text = keyring.to_text(key.public)
-        write_whole(public_file, [f"{text}\n".encode()], durable=True)
-        public_file.chmod(0o644)
+        write_whole(public_file, [f"{text}\n".encode()], durable=True, public=True)
     except SigningError as exc:
         raise Failure(exc) from exc
     except OSError as exc:
@@ -138,8 +137,7 @@ def _sign(path: Path, key: PrivateKey) -> dict[str, Any]:
         raise Failure(exc) from exc
     target = path.with_name(path.name + SIGNATURE_SUFFIX)
     try:
-        write_whole(target, [signature.sign(candidate, name, key)])
-        target.chmod(0o644)
+        write_whole(target, [signature.sign(candidate, name, key)], public=True)
     except OSError as exc:
         raise Failure(f"{target} cannot be written: {exc.strerror}") from exc
     return {

@@ -90,11 +90,13 @@ def write_whole(
     durable: bool = False,
     replace: bool = True,
     owner: Owner = None,
+    public: bool = False,
 ) -> None:
     """Put a file in place, whole and at once.
 
     :param durable: wait until it would survive a loss of power, where the folder can be synced.
     :param replace: if not, a file that is there stays.
+    :param public: others may read it, from the first.
     :raises OSError: and then nothing has changed.
     """
     temporary = temporary_of(path)
@@ -103,6 +105,8 @@ def write_whole(
         with open(fd, "wb") as file:
             file.writelines(chunks)
             file.flush()
+            if public and hasattr(os, "fchmod"):
+                os.fchmod(fd, 0o644)
             if durable:
                 os.fsync(fd)
         if replace:

@@ -510,6 +510,31 @@ def test_a_plugin_is_signed_and_verified(
     assert host(TRUSTED_KEYS=["site.key.pub"]).snapshot.plugins[0].version == "1"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="uses POSIX modes and links")
+@pytest.mark.parametrize("made", ["price.wat.sig", "new.key.pub"])
+def test_what_is_written_is_not_opened_to_others_by_its_name(
+    tmp_path: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    """Whoever may write beside it cannot have the signer's own files, such as the key, opened."""
+    (tmp_path / "price.wat").write_text(GOOD)
+    run("keygen", "site.key")
+    replace = os.replace
+
+    def racing(source: Path, target: Path) -> None:
+        replace(source, target)
+        if target.name == made:
+            modes.append(stat.S_IMODE(target.stat().st_mode))
+            target.unlink()
+            target.symlink_to("site.key")
+
+    modes: list[int] = []
+    monkeypatch.setattr(os, "replace", racing)
+    run("sign", "price.wat", "--key", "site.key")
+    run("keygen", "new.key")
+    modes.append(stat.S_IMODE((tmp_path / "site.key").stat().st_mode))
+    assert modes == [0o644, 0o600]
+
+
 def test_keygen_writes_two_files(tmp_path: Path, run: Callable[..., Result]) -> None:
     """The private key for its owner alone; the public one as the configuration takes it."""
     result = run("keygen", "site.key")
