@@ -34,15 +34,16 @@ _rule = re.compile(
 ).fullmatch
 # The address of version 4 is in the last 32 bits: NAT64, and a form that is no longer in use.
 _HOLD_V4 = ip_network("64:ff9b::/96"), ip_network("::/96")
-# Not public either, whatever this release of Python thinks: NAT64 of a network's own, translated
-# addresses, site-local ones, documentation, segment routing, and the relays of 6to4.
+# What may be public: of version 6 only what is given to the internet, and not what is left over,
+# where networks of their own live (Yggdrasil in 200::/7, say).
+_GIVEN = ip_network("0.0.0.0/0"), ip_network("2000::/3")
+# Not public either, whatever this release of Python thinks: documentation, the relays of 6to4, and
+# protocols' own addresses, which the nearest gateway answers.
 _ODD = (
-    ip_network("64:ff9b:1::/48"),
-    ip_network("::ffff:0:0:0/96"),
-    ip_network("fec0::/10"),
     ip_network("3fff::/20"),
-    ip_network("5f00::/16"),
     ip_network("192.88.99.0/24"),
+    ip_network("192.0.0.0/24"),
+    ip_network("2001::/23"),
 )
 
 
@@ -97,7 +98,8 @@ class Outbound:
         written = ip_address(address.partition("%")[0])
         plain = _plain(written)
         odd = plain.is_multicast or any(plain in network for network in _ODD)
-        if plain.is_global and not odd:
+        given = any(plain in network for network in _GIVEN)
+        if plain.is_global and given and not odd:
             return True
         return any(plain in network or written in network for network in self.private)
 

@@ -112,7 +112,8 @@ def test_a_network_that_is_none_is_refused() -> None:
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1",
      "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1",
      "2001:0:7f00:1::", "2001:db8::1", "192.0.2.1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1",
-     "fec0::1", "3fff::1", "5f00::1", "192.88.99.1"],
+     "fec0::1", "3fff::1", "5f00::1", "192.88.99.1", "200::1", "4000::1", "fe00::1", "192.0.0.8",
+     "192.0.0.9", "64:ff9b::c000:9", "2001:1::1"],
 )  # fmt: skip
 def test_private_addresses_are_out_of_reach(address: str) -> None:
     """However an address is written, what is not public is not connected to."""
