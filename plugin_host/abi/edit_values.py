@@ -50,8 +50,12 @@ _SERVERS_OWN = FILES_TO_SEND.union(
         "connection",
         "keep-alive",
         "proxy-connection",
+        # PEP 3333 forbids apps these, too, and servers assert that they are not there.
+        "proxy-authenticate",
+        "proxy-authorization",
         "te",
         "trailer",
+        "trailers",
         "transfer-encoding",
         "upgrade",
         "content-length",
