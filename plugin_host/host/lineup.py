@@ -171,12 +171,14 @@ class Lineup:
         stem, old = chosen.stem, self.serving.get(chosen.stem)
         canary = self.canaries.get(stem)
         if stem not in self._afresh:
-            if old is not None and is_made_of(old, chosen):
-                trust.check(chosen, self._settings)  # its signature may have gone or come
+            there = (old, canary.plugin if canary else None)
+            same = next((plugin for plugin in there if plugin and is_made_of(plugin, chosen)), None)
+            if same is not None:
+                signed_name = trust.check(chosen, self._settings)  # it may have gone or come
+                trust.admit(chosen, same.name, signed_name, self._settings)
                 self.refused.pop(stem, None)  # a bad version was replaced by the one that serves
-                self.canaries.pop(stem, None)
-                return None
-            if canary is not None and is_made_of(canary.plugin, chosen):
+                if same is old:
+                    self.canaries.pop(stem, None)
                 return None
         began = time.monotonic()
         plugin = self._make(chosen, background)

@@ -130,6 +130,26 @@ def test_putting_the_old_file_back_ends_a_rollout(make_app: MakeApp, folder: Pat
     assert {site.served(user) for user in range(50)} == {("1", "1")}
 
 
+def test_putting_the_canarys_file_back_is_no_error_any_more(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """After a file that does not load, the rollout goes on, and the status has no error left."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+
+    def failed() -> bool:
+        return any(plugin["load_error"] for plugin in site.host.status()["plugins"])
+
+    put(folder / "v.wat", "(module")
+    until(failed)
+    put(folder / "v.wat", both(2))
+    until(lambda: not failed())
+    assert sorted(site.states()) == ["canary", "serving"]
+
+
 def test_a_first_version_serves_all_at_once(make_app: MakeApp, folder: Path) -> None:
     """There is nothing to compare it with."""
     deploy(folder, both(1), ROLLOUT % "1h")

@@ -29,6 +29,7 @@ from plugin_host.folder.scan import Candidate
 from plugin_host.host.host import Host
 from plugin_host.trust import keyring, signature
 from plugin_host.trust.ed25519 import PrivateKey, SigningError, is_valid
+from plugin_host.wasm.engine import wat_to_wasm
 
 #: The first test key of RFC 8032, section 7.1, as PKCS #8.
 PEM = b"""-----BEGIN PRIVATE KEY-----
@@ -439,6 +440,32 @@ def test_a_lost_signature_is_told_and_heals(folder: Path, host: Callable[..., Ho
     shutil.move(aside, folder / "a.wat.sig")
     found.reconcile(initial=True)
     assert (found.snapshot.plugins, errors(found)) == (before, {})
+
+
+@pytest.mark.parametrize("lost", ["removed", "for another name"])
+def test_a_canarys_lost_signature_is_told_and_heals(
+    folder: Path, host: Callable[..., Host], lost: str
+) -> None:
+    """A version that serves a share goes on, and what is wrong is told until it is put right."""
+    path = folder / "a.wasm"
+    path.write_bytes(wat_to_wasm(GOOD.encode(), path))
+    sign(path)
+    found = host()
+    path.write_bytes(wat_to_wasm(BETTER.encode(), path))
+    (folder / "a.toml").write_text('rollout = { share = 0.5, for = "1h" }')
+    sign(path)
+    found.reconcile(initial=True)
+    canaries = found.snapshot.canaries
+    assert len(canaries) == 1
+    if lost == "removed":
+        (folder / "a.wasm.sig").unlink()
+    else:
+        sign(path, name="other")
+    found.reconcile(initial=True)
+    assert (found.snapshot.canaries, errors(found).keys()) == (canaries, {"a"})
+    sign(path)
+    found.reconcile(initial=True)
+    assert (found.snapshot.canaries, errors(found)) == (canaries, {})
 
 
 def test_kept_versions_are_verified_again(folder: Path, host: Callable[..., Host]) -> None:
