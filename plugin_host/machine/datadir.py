@@ -197,7 +197,7 @@ def _private(path: Path, owner: Owner) -> os.stat_result:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir(mode=0o700, exist_ok=True)
             if owner is not None:
-                os.chown(path, *owner, follow_symlinks=False)  # the owner may have replaced it
+                _give(path, *owner)
         status = os.lstat(path)
     except OSError as error:
         raise unusable(path, "made", error) from error
@@ -210,6 +210,15 @@ def _private(path: Path, owner: Owner) -> os.stat_result:
     if hasattr(os, "geteuid"):
         _check_access(path, status, os.geteuid())
     return status
+
+
+def _give(folder: Path, uid: int, gid: int) -> None:
+    """Let a user have a new folder, and not what that user may have put in its place meanwhile."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, uid, gid)
+    finally:
+        os.close(fd)
 
 
 def _check_access(path: Path, status: os.stat_result, me: int) -> None:

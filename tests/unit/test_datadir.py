@@ -164,6 +164,29 @@ def test_root_gives_nothing_of_its_own_away(data: DataDir, tmp_path: Path) -> No
     assert precious.stat().st_uid == 0
 
 
+@needs_root
+def test_root_gives_away_no_file_in_a_folders_place(
+    data: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that takes the place of a folder between its making and its giving."""
+    os.chown(data.path, 1234, 1235)
+    shutil.rmtree(data.path / "cache")
+    precious = tmp_path / "precious"
+    precious.write_text("root's")
+    mkdir = Path.mkdir
+
+    def replaced(path: Path, mode: int = 0o777, **more: bool) -> None:
+        mkdir(path, mode, **more)
+        if path.name == "cache":
+            path.rmdir()
+            os.link(precious, path)
+
+    monkeypatch.setattr(Path, "mkdir", replaced)
+    with pytest.raises(DataDirError, match="cannot be made"):
+        DataDir.open(data.path)
+    assert precious.stat().st_uid == 0
+
+
 @needs_fork
 def test_a_lock_keeps_others_out(data: DataDir) -> None:
     """While a lock is held nobody else gets it; afterwards, and under another name, they do."""
