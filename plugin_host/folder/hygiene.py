@@ -146,7 +146,11 @@ def _is_private_group(uid: int, gid: int) -> bool:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except (ImportError, KeyError):  # a user or group without a name
         return False
-    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+    if group.gr_name != user.pw_name or not set(group.gr_mem) <= {user.pw_name}:
+        return False
+    # Users whose first group it is are not listed among its members; root's has some that are no
+    # people's (sync, operator).
+    return uid == 0 or all(each.pw_uid == uid for each in pwd.getpwall() if each.pw_gid == gid)
 
 
 def _is_read_only(place: str) -> bool:

@@ -126,6 +126,22 @@ def test_a_users_own_group_is_no_group_of_others(
         read(site)
 
 
+def test_a_group_that_is_anothers_first_one_is_a_group_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system does not list them as its members."""
+    import grp
+    import pwd
+
+    users = [pwd.struct_passwd(("deploy", "x", SOMEBODY, 700, "", "/", "/bin/sh"))]
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group(("deploy", "x", gid, [])))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: users[0])
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    assert rules._is_private_group(SOMEBODY, 700)
+    users.append(pwd.struct_passwd(("mallory", "x", NOBODY, 700, "", "/", "/bin/sh")))
+    assert not rules._is_private_group(SOMEBODY, 700)
+
+
 def test_a_warning_is_given_once_for_each_place(
     site: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
