@@ -18,9 +18,10 @@ from ..config.outbound import DEFAULT_PORTS
 from ..errors import BadResult, GuestTrap
 from ..message import ADD_HEADER, SET_HEADER, HeaderEdit, edited_headers
 from ..wasm.instance import HostFunction, Instance
-from .http_client import DENIED, Request, available, fetch, tls_context
+from .http_client import DENIED, UNREACHABLE, Request, available, fetch, tls_context
 from .kept import Kept
 from .services import Group, Services, time_left
+from .stage import LIVE
 
 #: The part of the time left to the hook that a request may take: the rest is for its answer.
 SHARE: Final = 0.9
@@ -50,6 +51,9 @@ def groups(services: Services) -> Iterator[Group]:
         if not services.outbound.allows(*request[:4]):
             services.log(instance, logging.WARNING, f"{what} is not allowed by PLUGIN_HOST_HTTP")
             return DENIED
+        if instance.stage not in (None, LIVE):
+            services.log(instance, logging.WARNING, f"{what} is not sent by a plugin's own tests")
+            return UNREACHABLE
         seconds = time_left(instance) * SHARE
         reaches, most = services.outbound.reaches, services.max_body
         response = fetch(request, reaches, seconds, most, services.plugin)

@@ -686,6 +686,33 @@ def test_http_that_is_granted_loads(folder: Path, make_app: MakeApp) -> None:
         assert [p["state"] for p in plugins.status()["plugins"]] == ["serving"]
 
 
+@pytest.mark.parametrize("how", ["ph_selftest", "a recorded call"])
+def test_a_plugins_own_tests_send_nothing(
+    folder: Path, make_app: MakeApp, serve: Serve, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each worker runs them at each load, and so does the command line; a hook that serves asks."""
+    server = serve(OK)
+    url = f"http://127.0.0.1:{server.port}"
+    request = to(url.encode(), edit(SET_METHOD, b"", b"POST"))
+    send = f"(drop (call $send (i32.const {AT}) (i32.const {len(request)}))) (i64.const 0)"
+    hooks = {"on_request": send}
+    if how == "ph_selftest":
+        hooks["ph_selftest"] = send
+    else:
+        (folder / "asker.toml").write_text(
+            '[[selftest]]\nhook = "on_request"\nexpect.unchanged = true\n'
+        )
+    (folder / "asker.wat").write_text(guests.module(hooks, imports=IMPORTS, data=[(AT, request)]))
+    rules = {"HTTP": [f"POST {url}"], "HTTP_PRIVATE": ["127.0.0.1"]}
+    app, _ = make_app(GRANTS=["http"], TIMEOUT=10.0, **rules)
+    assert (caplog.messages[0], server.heads) == (
+        f"POST {url} is not sent by a plugin's own tests",
+        [],
+    )
+    app.test_client().get("/")
+    assert len(server.heads) == 1
+
+
 def test_a_missing_extra_is_named(
     folder: Path, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
