@@ -69,7 +69,8 @@ def read_keys(path: Path) -> list[bytes]:
         raise KeyTextError(f"can be written by others (mode {mode:04o}); chmod go-w it")
     if len(content) > MAX_KEY_FILE:
         raise KeyTextError(f"has more than {MAX_KEY_FILE} bytes")
-    lines = [line.strip() for line in content.decode(errors="replace").splitlines()]
+    # Only by what every editor shows as a line's end: a comment must not hide a key.
+    lines = [line.strip() for line in content.decode(errors="replace").split("\n")]
     keys = []
     for number, line in enumerate(lines, 1):
         if line and not line.startswith("#"):

@@ -243,6 +243,14 @@ def test_keys_come_from_text_and_files(tmp_path: Path) -> None:
     assert keyring.trusted(found).keys() == {keyring.key_id(public) for public in publics}
 
 
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1e", "\x85", "\u2028"], ids=ascii)
+def test_a_comment_hides_no_key(tmp_path: Path, end: str) -> None:
+    """A comment goes on to the end of the line that people see."""
+    hidden = keyring.to_text(OTHER.public)
+    (tmp_path / "keys").write_bytes(f"# ours{end}{hidden}\r\n{TEXT}\r\n".encode())
+    assert keyring.read_keys(tmp_path / "keys") == [KEY.public]
+
+
 def test_keys_in_the_environment_are_one_text(tmp_path: Path) -> None:
     """Keys and paths with commas between them."""
     found = Settings.from_mapping({"PLUGIN_HOST_TRUSTED_KEYS": f"{TEXT}, /etc/keys"}, tmp_path)
