@@ -24,11 +24,10 @@ logger = logging.getLogger("plugin_host")
 def name_of(candidate: Candidate, settings: Settings) -> str:
     """Return the name that a file from the folder gives its plugin.
 
-    :raises PluginLoadError: it cannot be read; or the file is text, which would have to be
-        assembled for that, and is not signed although it should be.
+    :raises PluginLoadError: it cannot be read, or is not signed although it should be: then
+        nothing that it says counts, or it could have what was decided of another name.
     """
-    if candidate.module_path.suffix == ".wat":
-        trust.check(candidate, settings)
+    trust.check(candidate, settings)
     return plugin_name(candidate)
 
 

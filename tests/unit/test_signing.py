@@ -27,6 +27,7 @@ from plugin_host.cli import cli
 from plugin_host.config import Settings
 from plugin_host.folder.scan import Candidate
 from plugin_host.host.host import Host
+from plugin_host.machine.control import disable
 from plugin_host.trust import keyring, signature
 from plugin_host.trust.ed25519 import PrivateKey, SigningError, is_valid
 from plugin_host.wasm.engine import wat_to_wasm
@@ -417,6 +418,24 @@ def test_nothing_reads_what_is_not_signed(
     assert "is not signed" in errors(found)["a"]
     with pytest.raises(OperationError, match="no earlier version"):
         operations.rollback(found, "a", "ann")
+
+
+def test_what_is_not_signed_names_no_other_plugin(folder: Path, host: Callable[..., Host]) -> None:
+    """An unsigned file does not take over what an operator decided of the name that it gives."""
+    old, path = folder / "old.wasm", folder / "guard.wasm"
+    for each, text in ((old, BETTER), (path, GOOD)):
+        each.write_bytes(wat_to_wasm(text.encode(), each))
+        sign(each)
+    found = host()
+    assert found.depot is not None
+    found.depot.control.update(lambda control: disable(control, "old"))
+    found.reconcile(initial=True)
+    before = found.snapshot.plugins
+    assert [plugin.name for plugin in before] == ["guard"]
+    (folder / "guard.toml").write_text('name = "old"')
+    found.reconcile(initial=True)
+    assert found.snapshot.plugins == before
+    assert "was signed with no manifest" in errors(found)["guard"]
 
 
 def test_a_module_may_come_before_its_signature(folder: Path, host: Callable[..., Host]) -> None:
