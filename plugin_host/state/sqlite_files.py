@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections import deque
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Final
 from plugin_host import osthread
 from plugin_host.errors import StateError, StateUnavailable
 
+from ..files.private import is_root, open_private
 from . import forking
 from .numbers import Addition, write_number
 from .sqlite_sql import APPLICATION, SCHEMA
@@ -157,25 +159,41 @@ class Files:
         return connection
 
     def _make(self) -> None:
-        """Make a missing file, private, and its folder's owner's if root is the one who helps."""
-        if os.path.exists(self.path):
-            return
+        """Make a missing file, private, and its folder's owner's if root is the one who helps.
+
+        :raises StateUnavailable: that cannot be done; or that owner would have root follow a link.
+        """
         folder = self.path.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                if hasattr(os, "geteuid") and os.geteuid() == 0:
-                    owner = os.stat(folder)
-                    os.fchown(file, owner.st_uid, owner.st_gid)
-            finally:
-                os.close(file)
+            status = os.stat(folder)
+            if is_root() and status.st_uid != 0:
+                self._check_links()
+                if not os.path.exists(self.path):
+                    os.close(open_private(self.path, owner=(status.st_uid, status.st_gid)))
+            elif not os.path.exists(self.path):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StateUnavailable(
                 self.label,
                 f"the file cannot be made: {error.strerror or error}",
                 "let the user that the server runs as write there, or set PLUGIN_HOST_STATE",
             ) from error
+
+    def _check_links(self) -> None:
+        """Refuse links and second names: SQLite makes what they lead to, and gives it away."""
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            try:
+                status = os.lstat(f"{self.path}{suffix}")
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                raise StateUnavailable(
+                    self.label,
+                    f"{self.path.name}{suffix} is a link, and root follows none in a folder of user"
+                    f" {os.stat(self.path.parent).st_uid}",
+                    "do it as that user, or put the file itself there",
+                )
 
     def _prepare(self, connection: Connection) -> None:
         connection.create_function("ph_add", 1, connection.adder)

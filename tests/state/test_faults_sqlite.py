@@ -162,6 +162,37 @@ def run(code: str, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("how", ["symbolic", "dangling", "hard"])
+def test_root_follows_no_links_in_the_folder_of_another(
+    place: Place, tmp_path: Path, suffix: str, how: str
+) -> None:
+    """Or the server's user would be given a file anywhere that an operator makes by it."""
+    place.path.parent.mkdir(mode=0o700)
+    os.chown(place.path.parent, 1234, 1235)
+    if suffix:
+        place.path.touch(0o600)
+        os.chown(place.path, 1234, 1235)
+    target, link = tmp_path / "precious", Path(f"{place.path}{suffix}")
+    if how != "dangling":
+        target.touch()
+    if how == "hard":
+        os.link(target, link)
+    else:
+        link.symlink_to(target)
+    cause = refused(lambda: place.space.put(b"k", b"v", deadline=soon()))
+    assert cause == f"{link.name} is a link, and root follows none in a folder of user 1234"
+    if how == "dangling":
+        assert not target.exists()
+    else:
+        status = target.stat()
+        assert (status.st_uid, status.st_size) == (0, 0)
+    link.unlink()
+    place.space.put(b"k", b"v", deadline=soon())
+    assert {file.stat().st_uid for file in place.path.parent.iterdir()} == {1234}
+
+
 def test_a_full_disk_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
     """What was acknowledged before is there, reads go on, and writes do when there is space."""
     path = tmp_path / "state.sqlite3"
