@@ -22,7 +22,7 @@ from typing import Any, Final
 from plugin_host import osthread
 
 from ..files.locking import Claim, try_lock
-from ..files.private import read
+from ..files.private import open_private, read
 from .datadir import DataDir, DataDirError, ours, unusable
 
 _log = logging.getLogger("plugin_host")
@@ -214,7 +214,7 @@ def _look(folder: Path, stem: str, clock: Callable[[], float]) -> WorkerState | 
 def _is_locked(path: Path) -> bool | None:
     """Whether a living process holds the lock; None if there is no such file."""
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        fd = open_private(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     claim = Claim(fd)

@@ -9,6 +9,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
+from ..files.private import open_private
 from ..folder.scan import Candidate
 
 _MAX_HEADER: Final = 64 * 1024
@@ -54,7 +55,7 @@ def is_kept(path: Path, parts: list[bytes]) -> bool:
     """
     header, size = parts[0], sum(map(len, parts))
     try:
-        with open(path, "rb") as file:
+        with open(open_private(path, os.O_RDONLY), "rb") as file:
             return os.fstat(file.fileno()).st_size == size and file.read(len(header)) == header
     except FileNotFoundError:
         return False

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_PATTERN
 
-from ..files.private import read
+from ..files.private import open_private, read
 from ..folder.scan import Candidate
 from .datadir import DataDir, DataDirError, ours
 from .owed import Owed
@@ -224,7 +224,7 @@ class VersionStore:
 
     def _describe(self, found: _Found) -> StoredVersion | None:
         def describe() -> StoredVersion:
-            with open(found.path, "rb") as file:
+            with open(open_private(found.path, os.O_RDONLY), "rb") as file:
                 header = read_header(file)
             return StoredVersion(
                 found.digest,

@@ -290,6 +290,20 @@ def test_leftovers_are_swept(data: DataDir, beacon: Beacon) -> None:
     assert [name for name in files(data) if not name.startswith(f"{os.getpid()}-")] == ["notes.txt"]
 
 
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="uses links")
+def test_links_are_not_followed(data: DataDir, beacon: Beacon, tmp_path: Path) -> None:
+    """Whose data directory it is, root that looks there must not open what that user likes."""
+    assert beacon.publish({})
+    for path in (data.path / "workers").iterdir():
+        os.rename(path, tmp_path / path.name)
+        target = tmp_path / path.name
+        if path.suffix == ".lock":
+            path.symlink_to(target)
+        else:
+            shutil.copy(target, path)
+    assert fleet(data) == []
+
+
 def test_a_folder_that_is_not_private_is_told(data: DataDir) -> None:
     """Listing the workers of a directory where others can write raises, with the remedy."""
     (data.path / "workers").chmod(0o777)

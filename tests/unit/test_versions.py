@@ -308,6 +308,19 @@ def test_that_a_plugin_is_there_changes_no_order(data: DataDir) -> None:
     assert (data.path / "versions" / "tax.there").stat().st_ctime_ns == noted
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="uses pipes and links")
+def test_links_are_not_followed_and_pipes_not_waited_for(
+    data: DataDir, store: VersionStore, tmp_path: Path
+) -> None:
+    """Whose data directory it is, root that helps there must not open what that user likes."""
+    put(store, ONE)
+    (path,) = (data.path / "versions").glob("tax@*")
+    shutil.move(path, tmp_path / "aside")
+    path.symlink_to(tmp_path / "aside")
+    os.mkfifo(path.with_name(f"tax@{TWO.digest}.plugin"))
+    assert (store.history("tax"), store.get(ONE.digest)) == ([], None)
+
+
 def test_foreign_files_are_left_alone(data: DataDir, store: VersionStore) -> None:
     """A file whose name is not one of ours is neither listed nor pruned."""
     for name in ("tax.plugin", f"tax@{'A' * 64}.plugin", "tax@abc.plugin", "notes"):
