@@ -40,8 +40,12 @@ FILES_TO_SEND = frozenset(
         "x-accel-redirect",
         "x-lighttpd-send-file",
         "x-lighttpd-send-tempfile",
+        "x-litespeed-location",
+        "x-reproxy-file",
         "x-reproxy-url",
         "x-sendfile",
+        "x-sendfile-temporary",
+        "x-sendfile2",
     )
 )
 """Headers by which a server in front of the app is told which of its own files to send."""

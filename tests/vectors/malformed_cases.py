@@ -153,6 +153,10 @@ def header_cases(hook: str, first: bytes = b"") -> list[Case]:
             b"content_length",
             b"Transfer_Encoding",
             b"X-Accel-Redirect",
+            b"X-LiteSpeed-Location",
+            b"X-Reproxy-File",
+            b"X-Sendfile2",
+            b"X-Sendfile-Temporary",
             b"x-sendfile",
         ):
             cases.append(case(f"op {op}: {name.decode()}", raw_edit(op, name, value), 8, SERVERS))
