@@ -536,6 +536,16 @@ def test_a_body_over_the_limit_is_omitted_or_rejected(
     assert (response.text == "5000") is (policy == "omit")
 
 
+def test_a_length_of_more_digits_than_python_reads_is_over_the_limit(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """What no server lets through is no error of the app's either."""
+    put(folder, "look", guests.module({ON_REQUEST: guests.UNCHANGED}), 'oversize_body = "reject"')
+    app, _ = make_app()
+    response = app.test_client().post("/", environ_overrides={"CONTENT_LENGTH": "9" * 5000})
+    assert response.status_code == 413
+
+
 def test_a_failing_request_hook_answers_503_with_a_request_id_and_no_internals(
     make_app: MakeApp, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
