@@ -270,7 +270,7 @@ class Lineup:
     def _fall_back(self, stem: str, name: str, depot: Depot) -> None:
         """Serve the last good version in place of bad files, if that is not what serves."""
         plugin, refusal = self.serving.get(stem), self.refused.get(stem)
-        bad = refusal.digest if refusal else None
+        bad = refusal.bad if refusal else None
         path = self._settings.dir / f"{stem}.wasm"
         last = last_good(path, name, plugin, bad, self.control, depot)
         canary = self.canaries.get(stem)

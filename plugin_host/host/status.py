@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import PluginLoadError
+from ..errors import PluginLoadError, SignatureError
 from ..serving.plugin import Plugin
 from ..serving.registry import Canary
 
@@ -17,6 +17,14 @@ class Refusal:
     error: PluginLoadError
     at: float
     digest: str | None
+
+    @property
+    def bad(self) -> str | None:
+        """The digest of which no version can serve, if that is known.
+
+        Not where only the signature is wrong: a kept version has the one that it came with.
+        """
+        return None if isinstance(self.error, SignatureError) else self.digest
 
 
 def serving(plugin: Plugin, refusal: Refusal | None) -> dict[str, Any]:

@@ -453,6 +453,29 @@ def test_a_module_may_come_before_its_signature(folder: Path, host: Callable[...
     assert (serving(found), errors(found)) == ({"a": digest(BETTER)}, {})
 
 
+@pytest.mark.parametrize("beside", ["the next version's", "half", None])
+def test_a_signature_may_change_before_its_module(
+    beside: str | None, folder: Path, host: Callable[..., Host]
+) -> None:
+    """A worker that starts meanwhile serves what the others serve, not the version before that."""
+    path, signed = folder / "a.wat", folder / "a.wat.sig"
+    for text in (GOOD, BETTER):
+        path.write_text(text)
+        sign(path)
+        host().close()
+    if beside is None:
+        signed.unlink()
+    elif beside == "half":
+        signed.write_bytes(signed.read_bytes()[:100])
+    else:
+        path.write_text(GOOD + " ")
+        sign(path)
+        path.write_text(BETTER)
+    found = host()
+    assert serving(found) == {"a": digest(BETTER)}
+    assert errors(found).keys() == {"a"}
+
+
 def test_a_lost_signature_is_told_and_heals(folder: Path, host: Callable[..., Host]) -> None:
     """What serves goes on when its signature is removed; status says so until it is back."""
     path = folder / "a.wat"
