@@ -32,8 +32,7 @@ class Retries:
     def due(self, refused: Mapping[str, Refusal]) -> list[str]:
         """Return the stems to load again now.
 
-        :param refused: by stem, all that does not serve now; a refusal stays the same object for
-            as long as the same files fail in the same way.
+        :param refused: by stem, all that does not serve now.
         """
         now, due = self._clock(), []
         before, self._waiting = self._waiting, {}
@@ -41,7 +40,7 @@ class Retries:
             if isinstance(refusal.error, NameTaken):
                 continue  # it waits for the one that has the name
             known, pause, until = before.get(stem, (None, 0.0, 0.0))
-            if known is not refusal:
+            if known is None or known.digest != refusal.digest:  # whatever words it fails with
                 pause, until = FIRST, now + FIRST
             elif until <= now:
                 if isinstance(refusal.error, LoadDelayed) or self._serves(refusal.digest):
@@ -56,6 +55,8 @@ class Retries:
         if self._depot is None or digest is None:
             return False
         try:
-            return any(each.get("digest") == digest for each in self._depot.plugins())
+            plugins = self._depot.plugins()
         except DataDirError:
             return False  # publishing says so
+        digests = (p.get("digest") for p in plugins if p.get("state") in ("serving", "canary"))
+        return digest in digests  # not of those that all refuse, who say which files they are

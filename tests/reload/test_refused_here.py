@@ -80,7 +80,7 @@ def test_what_another_worker_serves_is_tried_again(
 
 
 def test_it_is_tried_ever_less_often_while_another_serves_it(clock: Clock) -> None:
-    """By its digest; what nobody serves, and what waits for a name, is not tried at all."""
+    """By its digest, whatever it says; what nobody serves, and what waits for a name, is not."""
     depot = SimpleNamespace()
     retries = Retries(cast(Depot, depot), clock)
     bad = InitError(PATH, "its initialisation missed its deadline")
@@ -91,13 +91,27 @@ def test_it_is_tried_ever_less_often_while_another_serves_it(clock: Clock) -> No
         "named": Refusal(NameTaken(PATH, "v", "v.wasm"), 0.0, "d"),
     }
     due = []
-    for served in [{"digest": None}], [{"digest": "d"}], []:
+    none, failed = {"digest": None, "state": "failed"}, {"digest": "d", "state": "failed"}
+    for served in [none, failed], [{"digest": "d", "state": "serving"}], []:
         depot.plugins = lambda said=served: said
         for _ in range(8):
+            refused["v"] = Refusal(InitError(PATH, f"was late, at {clock.now}"), clock.now, "d")
             due.append(retries.due(refused))
             clock.now += FIRST
     assert [n for n, stems in enumerate(due) if stems] == [15]
     assert due[15] == ["v"]
+
+
+def test_what_no_worker_serves_is_not_tried(make_app: MakeApp, folder: Path, clock: Clock) -> None:
+    """A bad first version is in the state of every worker that refuses it, and is left alone."""
+    worker = Worker(make_app, clock, 0.02)
+    put(folder / "v.wat", version("1"))
+    until(worker.refuses)
+    for _ in range(8):
+        clock.now += FIRST
+        worker.host._published = float("-inf")  # its state is known
+        assert worker.host._retries.due(worker.host._lineup.refused) == []
+        assert worker.refuses()
 
 
 def test_it_is_not_tried_while_nothing_is_known_of_the_others(clock: Clock) -> None:
