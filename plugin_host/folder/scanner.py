@@ -79,7 +79,7 @@ class FolderScanner:
         """Hand one plugin, or all of them, out again at the next scan."""
         for state in self._stems.values():
             if stem in (None, state.name):
-                state.known, state.identity, state.again_at = {}, None, None
+                state.forget()
         self._seen = None
 
     def scan(self, *, initial: bool = False) -> Scan:

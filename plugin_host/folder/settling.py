@@ -20,6 +20,8 @@ _SUFFIXES = (
     *(suffix + SIGNATURE_SUFFIX for suffix in MODULE_SUFFIXES),
 )
 
+_FORGOTTEN = Signature(-1, -1, -1, -1, -1)  # no file's, and not that of a file that is missing
+
 Event = Literal["created", "modified", "closed", "moved"]
 
 
@@ -156,6 +158,11 @@ class StemState:
         if any(f.seen is None for f in changed):
             due = max(due, folder_since + timing.new_folder)
         return max(due, self.not_before)
+
+    def forget(self) -> None:
+        """Let everything count as changed, also what has gone, or is gone when it is looked for."""
+        self.known = dict.fromkeys(self.files, _FORGOTTEN)
+        self.identity = self.again_at = None
 
     def conclude(self, error: PluginLoadError | None, again_at: float | None) -> None:
         """Draw a conclusion from the files as they were seen; holds until one of them changes."""

@@ -584,6 +584,22 @@ def test_replaced_folder_gets_time_to_fill(world: World) -> None:
     assert [scan.removed for scan in scans] == [frozenset(), frozenset(), {"b"}]
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_is_gone_is_removed_also_if_it_is_forgotten(world: World, seen: bool) -> None:
+    """Somebody decides of a plugin just when its file has been deleted."""
+    world.put("a.wasm", b"A")
+    world.put("a.toml", b"T")
+    world.start()
+    world.quiet()
+    world.delete("a.wasm")
+    if seen:
+        assert world.scan().removed == frozenset()
+    world.scanner.forget("a")
+    assert world.scan().removed == frozenset()
+    assert world.scan(after=T.gone).removed == {"a"}
+    assert world.scan(after=T.gone) == Scan()
+
+
 def test_forget_hands_out_again(world: World) -> None:
     """A forgotten plugin is handed out at the next scan, although nothing changed."""
     world.put("a.wasm", b"A")
