@@ -91,11 +91,11 @@ class Lineup:
                 self._disable(stem, name)
                 return
             chosen = choose(candidate, name, self.control, self._depot)
-            loaded = self._load(chosen, background)
+            plugin = self._load(chosen, background)
             self._overruled.note(candidate, chosen, name, self.control, background)
-            if loaded and chosen is candidate:
+            if chosen is candidate:
                 # Only what came as a file becomes the newest version to go back to.
-                self._proven.append((candidate, loaded))
+                self._proven.append((candidate, plugin))
         except Waiting as exc:
             self._exchange(exc)
         except PluginLoadError as exc:
@@ -166,8 +166,8 @@ class Lineup:
         bad = [status.failed(stem, refused[stem], instead.get(stem)) for stem in failed]
         return bad + [status.disabled(name, stem) for stem, name in sorted(disabled.items())]
 
-    def _load(self, chosen: Candidate, background: bool) -> Plugin | None:
-        """Load a version, to serve all or a share, and return it; None if it serves already."""
+    def _load(self, chosen: Candidate, background: bool) -> Plugin:
+        """Load a version, to serve all or a share, unless it serves already; return it."""
         stem, old = chosen.stem, self.serving.get(chosen.stem)
         canary = self.canaries.get(stem)
         if stem not in self._afresh:
@@ -179,7 +179,7 @@ class Lineup:
                 self.refused.pop(stem, None)  # a bad version was replaced by the one that serves
                 if same is old:
                     self.canaries.pop(stem, None)
-                return None
+                return same
         began = time.monotonic()
         plugin = self._make(chosen, background)
         self._install(chosen, plugin, began)

@@ -114,8 +114,10 @@ def last_good(
     if last is None or plugin is None:
         return last
     must_go = forbidden(plugin.digest, name, control)
-    is_later = last.stored_at > plugin.loaded_at and last.digest != plugin.digest
-    return last if must_go or is_later else None
+    # One that is kept, but neither the latest nor decided for, served by a decision of before.
+    is_left = any(version.digest == plugin.digest for version in good)
+    is_older = last.digest != plugin.digest and (is_left or last.stored_at > plugin.loaded_at)
+    return last if must_go or is_older else None
 
 
 def _latest(name: str, good: list[StoredVersion], control: Control) -> StoredVersion | None:

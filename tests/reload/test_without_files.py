@@ -16,7 +16,7 @@ from guests import MakeApp
 
 from plugin_host.host import operations
 from plugin_host.host.host import Host
-from plugin_host.machine.control import Quarantine, disable, enable, pin, quarantine, unpin
+from plugin_host.machine.control import Quarantine, disable, enable, pin, quarantine, release, unpin
 from plugin_host.machine.depot import Depot
 
 
@@ -174,6 +174,38 @@ def test_what_was_deployed_after_a_rollback_holds(
     site.deploy("3")
     spoil(site)
     assert (site.served(), Running(make_app, site.folder).served()) == ("3", "3")
+
+
+@bad_files
+def test_a_decision_that_is_lifted_leaves_no_worker_behind(
+    site: Running, make_app: MakeApp, spoil: Spoil
+) -> None:
+    """What was decided no longer counts: the version proven good last serves, here and there."""
+    first, second = site.deploy("1"), site.deploy("2")
+    spoil(site)
+    site.decide(pin, "v", first)
+    until(lambda: site.served() == "1")
+    site.decide(unpin, "v")
+    until(lambda: site.served() == "2")
+    site.decide(quarantine, second, Quarantine("bad", time.time(), "v", "0", first))
+    until(lambda: site.served() == "1")
+    site.decide(release, second)
+    until(lambda: site.served() == "2")
+    assert Running(make_app, site.folder).served() == "2"
+
+
+def test_the_file_of_what_serves_in_its_place_makes_it_the_last_good_version(
+    site: Running, make_app: MakeApp
+) -> None:
+    """Whoever copies the old file over after a rollback has deployed it."""
+    first, second = site.deploy("1"), site.deploy("2")
+    operations.rollback(site.host, "v", "ann", to=first)
+    until(lambda: site.served() == "1")
+    put(site.folder / "v.wat", version("1"))
+    until(lambda: site.depot.versions.history("v")[0].digest == first)
+    site.decide(release, second)
+    a_broken_module(site)
+    assert (site.served(), Running(make_app, site.folder).served()) == ("1", "1")
 
 
 def test_a_pinned_version_that_is_not_kept_is_not_replaced(site: Running) -> None:
