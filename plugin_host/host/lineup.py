@@ -154,7 +154,7 @@ class Lineup:
         for stem, canary in list(self.canaries.items()):
             if stem not in self.serving:
                 del self.canaries[stem]
-            elif canary.until <= time.time():
+            elif canary.until <= time.monotonic():
                 del self.canaries[stem]
                 self.serving[stem] = plugin = canary.plugin
                 logger.info("%s: rolled out to all requests", which(plugin))

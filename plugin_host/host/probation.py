@@ -16,6 +16,7 @@ from ..machine.control import Control, Quarantine, quarantine
 from ..machine.datadir import DataDirError
 from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
+from ..machine.moment import Moment, elapsed
 from ..machine.trials import Trial, Trials
 from ..machine.versions import VersionError
 from ..serving.plugin import Plugin
@@ -97,7 +98,7 @@ class Probation:
     def of(cls, plugin: Plugin, trial: Trial) -> Probation:
         """Go on with a probation that has begun."""
         then = Tally(trial.calls, trial.faults, trial.measured, trial.cpu_seconds)
-        started = time.monotonic() - max(0.0, time.time() - trial.since)
+        started = time.monotonic() - elapsed(trial.since, trial.moment)
         return cls(plugin, trial.before, trial.version, then, started)
 
     def verdict(self, settings: Settings, workers: Iterable[WorkerState], pid: int) -> str | None:
@@ -196,8 +197,8 @@ class Probations:
         """Return the trial of a version that serves from now on, or served before this process."""
         name, digest, now = plugin.name, plugin.digest, time.time()
         if old is not None and old.digest != digest:
-            then = dataclasses.astuple(Tally.of(old.totals()))
-            return Trial(digest, old.digest, old.version, now, *then)
+            then = dataclasses.asdict(Tally.of(old.totals()))
+            return Trial(digest, old.digest, old.version, now, **then, moment=Moment.now())
         known = self._trials.read(name)
         if known is not None and known.digest == digest:
             return known
@@ -207,7 +208,8 @@ class Probations:
         last = next((each for each in kept if each.digest not in control.quarantined), None)
         if last is None or digest in {each.digest for each in kept}:
             return None  # the first version, or one that has served before
-        return Trial(digest, last.digest, last.version, now, *dataclasses.astuple(UNKNOWN))
+        then = dataclasses.asdict(UNKNOWN)
+        return Trial(digest, last.digest, last.version, now, **then, moment=Moment.now())
 
     def _note_fault(self) -> None:
         """Called in any thread."""

@@ -8,6 +8,7 @@ import time
 from ..errors import PluginHostError
 from ..machine.control import Control, RolloutState, begin_rollout
 from ..machine.depot import Depot
+from ..machine.moment import Moment, elapsed
 from ..serving.plugin import Plugin
 
 logger = logging.getLogger("plugin_host")
@@ -16,7 +17,7 @@ logger = logging.getLogger("plugin_host")
 def rollout_of(
     plugin: Plugin, old: Plugin | None, control: Control, depot: Depot | None
 ) -> tuple[RolloutState, float] | None:
-    """Return the rollout that a version takes part in, and the Unix time at which it ends.
+    """Return the rollout that a version takes part in, and when it ends, by `time.monotonic`.
 
     Begins it, or goes on with one that was under way when this process started. None: the version
     serves all at once.
@@ -29,7 +30,7 @@ def rollout_of(
     if old is not None and old.name != plugin.name:
         return None  # that is another plugin
     if old is not None and old.digest != plugin.digest:
-        state = RolloutState(plugin.digest, old.digest, time.time())
+        state = RolloutState(plugin.digest, old.digest, time.time(), Moment.now())
         try:
             control = depot.control.update(
                 lambda control: begin_rollout(control, plugin.name, state), "rollout"
@@ -40,5 +41,5 @@ def rollout_of(
     known = control.rollouts.get(plugin.name)
     if known is None or known.digest != plugin.digest:
         return None
-    until = known.since + rollout.seconds
-    return (known, until) if until > time.time() else None
+    left = rollout.seconds - elapsed(known.since, known.moment)
+    return (known, time.monotonic() + left) if left > 0 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ def canary(each: Canary) -> dict[str, Any]:
         **serving(each.plugin, None),
         "state": "canary",
         "share": each.rollout.share,
-        "until": each.until,
+        "until": time.time() + each.until - time.monotonic(),
     }
 
 

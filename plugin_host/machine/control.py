@@ -15,6 +15,8 @@ from plugin_host.config import did_you_mean
 from plugin_host.errors import PluginHostError
 from plugin_host.manifest.document import NAME_ALLOWED, NAME_PATTERN
 
+from .moment import Moment
+
 EVERY: Final = "*"
 """Stands for all plugins, in `request_reload`."""
 #: Digests that stay quarantined; a plugin that is redeployed every minute must not fill the file.
@@ -43,11 +45,12 @@ class Quarantine(msgspec.Struct, frozen=True):
 
 
 class RolloutState(msgspec.Struct, frozen=True):
-    """A rollout that has begun: of which digest, beside which, at which Unix time."""
+    """A rollout that has begun: of which digest, beside which, at which Unix time and moment."""
 
     digest: str
     before: str
     since: float
+    moment: Moment | None = None
 
 
 class Control(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from plugin_host import osthread
 from ..files.locking import Claim, try_lock
 from ..files.private import open_private, read
 from .datadir import DataDir, DataDirError, ours, unusable
+from .moment import boot_id
 
 _log = logging.getLogger("plugin_host")
 
@@ -266,7 +267,6 @@ def process_start(pid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             ticks = file.read().rpartition(b")")[2].split()[19]
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return f"{file.read().strip().decode()}/{ticks.decode()}"
+        return f"{boot_id()}/{ticks.decode()}"
     except (OSError, IndexError):
         return None

@@ -13,6 +13,7 @@ import msgspec
 
 from ..files.private import read
 from .datadir import DataDir, DataDirError
+from .moment import Moment
 
 _MAX_SIZE: Final = 4096
 
@@ -22,7 +23,7 @@ class Trial(msgspec.Struct, frozen=True):
 
     :param digest: the version on probation.
     :param before: the digest of the one that it is compared with; ``version`` is that one's.
-    :param since: a Unix time.
+    :param since: a Unix time; ``moment``: the same.
     :param measured: the calls that took ``cpu_seconds`` of processor time.
     """
 
@@ -34,6 +35,7 @@ class Trial(msgspec.Struct, frozen=True):
     faults: int
     measured: int
     cpu_seconds: float
+    moment: Moment | None = None
 
 
 class Trials:

@@ -35,7 +35,7 @@ UNDECIDED = Plan((), ())
 class Canary:
     """A new version that serves a share of the requests beside the version before it.
 
-    :param until: the Unix time at which it is to serve all.
+    :param until: when it is to serve all, by `time.monotonic`: setting the clock ends no rollout.
     """
 
     plugin: Plugin

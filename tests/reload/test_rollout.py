@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import guests
+import msgspec
 import pytest
 from deploying import put, until
 from guests import MakeApp
 
 from plugin_host.host.host import Host
+from plugin_host.machine.control import RolloutState
+from plugin_host.machine.moment import Moment, boot_id
 
 ROLLOUT = 'rollout = { share = 0.3, for = "%s", key = "header:x-user" }'
 
@@ -88,6 +92,47 @@ def test_a_canary_serves_all_when_its_time_is_over(
     assert ": loaded from" in first
     assert re.search(r": canary for 0\.3 of the requests beside 0 \(\w{12}\), from", canary)
     assert ": rolled out to all requests" in all_
+
+
+@pytest.mark.skipif(not boot_id(), reason="nothing tells when the machine was booted")
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_setting_the_clock_ends_no_rollout(
+    make_app: MakeApp, folder: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Nor makes it longer: here, and in workers that are made afterwards."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + hours * 3600)
+    site.host.reconcile()
+    other = Site(make_app)
+    for each in site, other:
+        assert sorted(each.states()) == ["canary", "serving"]
+        (until_,) = [p["until"] for p in each.host.status()["plugins"] if p["state"] == "canary"]
+        assert 3000 < until_ - time.time() < 3600
+
+
+def test_a_clock_that_stood_in_the_future_makes_no_rollout_longer(
+    make_app: MakeApp, folder: Path
+) -> None:
+    """Where only the clock can tell, since the machine was booted meanwhile, it begins again."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    depot = site.host.depot
+    assert depot is not None
+    (name, state), *_ = depot.control.read().rollouts.items()
+    future = RolloutState(state.digest, state.before, time.time() + 1e6, Moment("before", 1e9))
+    depot.control.update(lambda c: msgspec.structs.replace(c, rollouts={name: future}))
+    other = Site(make_app)
+    assert sorted(other.states()) == ["canary", "serving"]
+    (canary,) = other.host.snapshot.canaries
+    assert 3500 < canary.until - time.monotonic() <= 3600
 
 
 def test_a_canary_that_fails_goes_back(make_app: MakeApp, folder: Path) -> None:
