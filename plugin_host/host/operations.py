@@ -139,8 +139,11 @@ def rollback(host: Host, name: str, by: str, to: str | None = None) -> Decision:
             f" flask plugins history {name}"
         )
     _prove(host, depot, name, target)
-    versions = {kept.digest: kept.version for kept in depot.versions.history(name)}
-    now, reason = time.time(), f"rolled back by {by}"
+    stored = depot.versions.history(name)
+    versions = {kept.digest: kept.version for kept in stored}
+    # After all that is kept, also when the clock has stepped back: what is later goes before it.
+    now = max([time.time(), *(kept.stored_at for kept in stored)])
+    reason = f"rolled back by {by}"
 
     def change(control: Control) -> Control:
         _check_unpinned(control, name)

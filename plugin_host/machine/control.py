@@ -74,6 +74,10 @@ class Control(msgspec.Struct, frozen=True):
         """Return a number that differs when this plugin is to be loaded again."""
         return self.reloads.get(name, 0) + self.reloads.get(EVERY, 0)
 
+    def decided_at(self, name: str) -> float:
+        """Return when a version of this plugin was last replaced by decision; 0: none was."""
+        return max((bad.at for bad in self.quarantined.values() if bad.name == name), default=0.0)
+
 
 _Known = Collection[str] | None
 

@@ -30,7 +30,11 @@ class Depot:
     def __init__(self, path: Path, settings: Settings) -> None:
         self.datadir = DataDir.open(path)
         self.control = ControlFile(self.datadir)
-        self.versions = VersionStore(self.datadir, settings.keep_versions)
+        self.versions = VersionStore(
+            self.datadir,
+            settings.keep_versions,
+            decided_at=lambda name: self.control.read().decided_at(name),
+        )
         self.beacon = Beacon(self.datadir)
         self.cache = CompileCache(
             self.datadir.path / "cache", settings.max_cache, budget=settings.compile_timeout

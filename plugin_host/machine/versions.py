@@ -68,14 +68,21 @@ class VersionStore:
     """Keeps the last ``keep`` good versions of each plugin, for all workers of the machine.
 
     Nothing here raises for what the file system refuses: one log line says so, and serving goes on.
+
+    :param decided_at: the Unix time of the last decision on a plugin; what is put comes after it.
     """
 
     def __init__(
-        self, datadir: DataDir, keep: int = 5, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        datadir: DataDir,
+        keep: int = 5,
+        clock_ns: Callable[[], int] = time.time_ns,
+        decided_at: Callable[[str], float] = lambda name: 0.0,
     ) -> None:
         self.keep = keep
         self._datadir = datadir
         self._clock_ns = clock_ns
+        self._decided_at = decided_at
         self._complaint: str | None = None
         self._owed = Owed(clock_ns)
 
@@ -113,8 +120,9 @@ class VersionStore:
 
     def _make_newest(self, path: Path, name: str) -> None:
         others = (found.mtime_ns for found in self._find(name) if found.path != path)
-        # After all others also when the clock has stepped back.
-        stamp = max(self._clock_ns(), max(others, default=0) + 1000)
+        # After all others, and what was decided, also when the clock has stepped back.
+        last = max(int(self._decided_at(name) * 1e9), *others, 0)
+        stamp = max(self._clock_ns(), last + 1000)
         os.utime(path, ns=(stamp, stamp))
 
     def get(self, digest: str, name: str | None = None) -> Candidate | None:
@@ -226,14 +234,8 @@ class VersionStore:
         def describe() -> StoredVersion:
             with open(open_private(found.path, os.O_RDONLY), "rb") as file:
                 header = read_header(file)
-            return StoredVersion(
-                found.digest,
-                found.name,
-                header.version,
-                found.mtime_ns / 1e9,
-                header.file_name,
-                header.module_size,
-            )
+            at, file_name, size = found.mtime_ns / 1e9, header.file_name, header.module_size
+            return StoredVersion(found.digest, found.name, header.version, at, file_name, size)
 
         return self._read(found, describe)
 

@@ -208,6 +208,27 @@ def test_the_file_of_what_serves_in_its_place_makes_it_the_last_good_version(
     assert (site.served(), Running(make_app, site.folder).served()) == ("1", "1")
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_decision_holds_when_the_clock_steps_back(
+    site: Running, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """It comes after all that was good before, and what is good later after it."""
+    first = site.deploy("1")
+    for number in "2", "3":
+        site.deploy(number)
+    clock = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: clock() + hours * 3600)
+        operations.rollback(site.host, "v", "ann", to=first)
+    until(lambda: site.served() == "1")
+    assert Running(make_app, site.folder).served() == "1"
+    site.deploy("4")
+    put(site.folder / "v.wat", version("3"))
+    until(lambda: site.host._lineup._overruled._known.get("v"))
+    a_broken_module(site)
+    assert (site.served(), Running(make_app, site.folder).served()) == ("4", "4")
+
+
 def test_a_pinned_version_that_is_not_kept_is_not_replaced(site: Running) -> None:
     """What serves goes on: nothing else was decided for."""
     site.deploy("1")
