@@ -59,7 +59,8 @@ def find_configuration(
         found = _of_app(ctx)
     except _NoHost as exc:
         if app_needed and directory is None:
-            raise Failure(f"{exc}, or name a folder with --dir") from exc
+            other = ", or name a folder with --dir" if "directory" in ctx.params else ""
+            raise Failure(f"{exc}{other}") from exc
         warn(f"{exc}; going on with the defaults and the environment")
         found = None
     found = found or _of_environment()

@@ -774,6 +774,17 @@ def test_the_plugins_of_a_broken_app_cannot_be_shown(
     assert (result.stdout, result.exit_code) == ("", 1)
 
 
+@pytest.mark.parametrize(("create_app", "said"), BROKEN)
+@pytest.mark.parametrize("command", ["status", "disable p"])
+def test_the_workers_of_a_broken_app_cannot_be_shown(
+    command: str, create_app: Callable[[], Flask], said: str, folder: Path
+) -> None:
+    """Nothing is suggested that the command does not take."""
+    result = CliRunner().invoke(cli, command.split(), obj=ScriptInfo(create_app=create_app))
+    assert result.stderr == f"Error: {said}\n"
+    assert (result.stdout, result.exit_code) == ("", 1)
+
+
 def test_commands_start_no_thread(folder: Path, run: Run, make_app: MakeApp) -> None:
     """No command starts watching the folder, not even of an app that reloads."""
     put(folder / "p.wat", HTTP)
