@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +81,10 @@ class FolderScanner:
             if stem in (None, state.name):
                 state.forget()
         self._seen = None
+
+    def made_of(self, digests: Collection[str]) -> set[str]:
+        """Return the plugins whose files, as they were handed out last, have such a digest."""
+        return {s.name for s in self._stems.values() if s.identity and s.identity[1] in digests}
 
     def scan(self, *, initial: bool = False) -> Scan:
         """Look at the folder once.

@@ -185,12 +185,14 @@ class Host:
         if new == old:
             return
         lineup.control = new
+        # A quarantine is of a content, which may be several plugins'.
+        same = self._scanner.made_of(old.quarantined.keys() ^ new.quarantined.keys())
         for stem in lineup.names:
             names = lineup.called(stem)
             again = any(old.reloads_of(name) != new.reloads_of(name) for name in names)
             if again:
                 lineup.load_again(stem)
-            if again or any(decided(old, name) != decided(new, name) for name in names):
+            if again or stem in same or any(decided(old, n) != decided(new, n) for n in names):
                 self._scanner.forget(stem)
                 self._awaited.add(stem)
         if not quietly:

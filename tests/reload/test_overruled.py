@@ -85,3 +85,31 @@ def test_a_file_that_a_pin_overrules_is_a_line_in_the_log(
     put(site.file, guests.adding("x-version", "2"))
     until(lambda: f"is pinned to {first:.12}; {first:.12} serves instead" in caplog.text)
     assert site.served() == "1"
+
+
+def test_two_plugins_of_one_content_share_its_quarantine(
+    site: Running, make_app: MakeApp, folder: Path
+) -> None:
+    """Workers that run follow for both as those do that start later, there and back."""
+    depot = site.host.depot
+    assert depot is not None
+    twin = folder / "w.wat"
+
+    def serving(host: Host) -> dict[str, str]:
+        return {plugin.name: plugin.digest for plugin in host.snapshot.plugins}
+
+    put(twin, guests.adding("x-version", "1"))
+    site.served()
+    until(lambda: serving(site.host).keys() == {"v", "w"})
+    (first,) = {*serving(site.host).values()}
+    for file in site.file, twin:
+        put(file, guests.adding("x-version", "2"))
+    until(lambda: first not in serving(site.host).values())
+    (second,) = {*serving(site.host).values()}
+    until(lambda: all(depot.versions.history(name)[0].digest == second for name in "vw"))
+    operations.rollback(site.host, "v", "ann")
+    until(lambda: serving(site.host) == {"v": first, "w": first})
+    assert serving(Running(make_app, folder).host) == {"v": first, "w": first}
+    operations.release(site.host, second, "ann")
+    until(lambda: serving(site.host) == {"v": second, "w": second})
+    assert serving(Running(make_app, folder).host) == {"v": second, "w": second}
