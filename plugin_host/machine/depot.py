@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -45,6 +46,12 @@ class Depot:
         """Return the states of all live workers of the machine."""
         return fleet(self.datadir)
 
+    def folders(self) -> set[str]:
+        """Return the plugins folders that live workers look at, as far as that can be told."""
+        with suppress(DataDirError):  # publishing says so
+            return {str(worker.status.get("dir")) for worker in self.workers()}
+        return set()
+
     def plugins(self) -> list[Any]:
         """Return what all live workers of the machine say of their plugins (operations.md, status).
 
@@ -77,13 +84,24 @@ class Depot:
 
 
 def open_depot(settings: Settings) -> Depot | None:
-    """Open the data directory; None, with one log line, if it cannot be used."""
+    """Open the data directory; None, with one log line, if it cannot be used.
+
+    Another one says that another site uses it, too, which then serves this one's kept versions.
+    """
     if settings.data_dir is None:
         return None
     try:
-        return Depot(settings.data_dir, settings)
+        depot = Depot(settings.data_dir, settings)
     except DataDirError as exc:
         logger.warning(
             "%s; without it each worker compiles for itself, and nothing can be rolled back", exc
         )
         return None
+    if others := depot.folders() - {str(settings.dir)}:
+        logger.warning(
+            "data directory: %r serves the plugins folder %s, too: plugins of one name share what"
+            " is decided and kept; if that is another site, give each its own PLUGIN_HOST_DATA_DIR",
+            str(settings.data_dir),
+            ", ".join(map(repr, sorted(others))),
+        )
+    return depot

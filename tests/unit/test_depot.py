@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guests import MakeApp
 
 from plugin_host.config import Settings
 from plugin_host.folder.scan import Candidate
+from plugin_host.host.host import Host
 from plugin_host.machine.control import disable, pin
 from plugin_host.machine.depot import Depot
 
@@ -68,3 +70,18 @@ def test_without_the_workers_states_nothing_is_removed(
     (depot.datadir.path / "workers").touch()
     depot.tidy((), (), kept=True)
     assert pruned.calls == []
+
+
+def test_another_site_in_the_same_directory_is_told_of(
+    make_app: MakeApp, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would get this one's versions for its own, and this one its."""
+    first: Host = make_app()[0].extensions["plugin_host"]
+    first.reconcile()
+    make_app()
+    assert not caplog.records
+    other = tmp_path / "other"
+    other.mkdir()
+    make_app(DIR=str(other))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"{str(tmp_path / 'data')!r} serves the plugins folder {str(folder)!r}, too" in line
