@@ -20,7 +20,7 @@ from . import status
 from .lines import came, which
 from .naming import NameTaken, Waiting, exchange, gives_way, holder_of
 from .overruled import Overruled
-from .rollout import rollout_of
+from .rollout import break_off, rollout_of
 from .selection import choose, forbidden, is_made_of, kept, last_good, load_version, name_of
 from .standin import StandIn, stand_in
 from .status import Refusal
@@ -177,8 +177,8 @@ class Lineup:
                 signed_name = trust.check(chosen, self._settings)  # it may have gone or come
                 trust.admit(chosen, same.name, signed_name, self._settings)
                 self.refused.pop(stem, None)  # a bad version was replaced by the one that serves
-                if same is old:
-                    self.canaries.pop(stem, None)
+                if canary is not None and same is old:
+                    break_off(self.canaries.pop(stem).plugin, self._depot)
                 return same
         began = time.monotonic()
         plugin = self._make(chosen, background)
@@ -194,13 +194,8 @@ class Lineup:
         self._afresh.discard(stem)
         self.refused.pop(stem, None)
         self.standing_in.pop(stem, None)
-        logger.info(
-            "%s: %s from %s in %.0f ms",
-            which(plugin),
-            came(old, self.canaries.get(stem)),
-            plugin.path.name,
-            (time.monotonic() - began) * 1000,
-        )
+        how, took = came(old, self.canaries.get(stem)), (time.monotonic() - began) * 1000
+        logger.info("%s: %s from %s in %.0f ms", which(plugin), how, plugin.path.name, took)
 
     def _exchange(self, taken: Waiting) -> None:
         """Refuse what has another's name, unless that one's new files give it away."""
@@ -240,9 +235,9 @@ class Lineup:
 
     def _serve_beside(self, chosen: Candidate, plugin: Plugin, digest: str) -> bool:
         """Serve the version before one whose rollout is under way; whether it can be had."""
-        path, why = chosen.module_path, "its rollout is under way"
+        why = "its rollout is under way"
         try:
-            stable = kept(path, plugin.name, digest, self._depot, why)
+            stable = kept(chosen.module_path, plugin.name, digest, self._depot, why)
             self.serving[chosen.stem] = self._loaded(stable, background=False)
         except PluginLoadError as exc:
             logger.warning("%s serves all requests at once: %s", which(plugin), exc)

@@ -6,7 +6,7 @@ import logging
 import time
 
 from ..errors import PluginHostError
-from ..machine.control import Control, RolloutState, begin_rollout
+from ..machine.control import Control, RolloutState, begin_rollout, end_rollout
 from ..machine.depot import Depot
 from ..machine.moment import Moment, elapsed
 from ..serving.plugin import Plugin
@@ -43,3 +43,15 @@ def rollout_of(
         return None
     left = rollout.seconds - elapsed(known.since, known.moment)
     return (known, time.monotonic() + left) if left > 0 else None
+
+
+def break_off(plugin: Plugin, depot: Depot | None) -> None:
+    """End a version's rollout since the one before it is to serve all; it may come back later."""
+    if depot is None:
+        return
+    try:
+        depot.control.update(
+            lambda control: end_rollout(control, plugin.name, plugin.digest), "rollout"
+        )
+    except PluginHostError as exc:
+        logger.error("plugin %s: its rollout is not broken off: %s", plugin.name, exc)

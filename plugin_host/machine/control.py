@@ -156,6 +156,15 @@ def begin_rollout(control: Control, name: str, state: RolloutState) -> Control:
     return msgspec.structs.replace(control, rollouts={**control.rollouts, name: state})
 
 
+def end_rollout(control: Control, name: str, digest: str) -> Control:
+    """Note that a digest's rollout was broken off, if it is the latest: it may begin anew."""
+    known = control.rollouts.get(name)
+    if known is None or known.digest != digest:
+        return control
+    left = {other: state for other, state in control.rollouts.items() if other != name}
+    return msgspec.structs.replace(control, rollouts=left)
+
+
 def request_reload(control: Control, name: str = EVERY, known: _Known = None) -> Control:
     """Let every running worker load a plugin, or all of them, again."""
     if name != EVERY:
@@ -179,6 +188,7 @@ def describe(old: Control, new: Control) -> list[str]:
             for n, r in sorted(new.rollouts.items())
             if old.rollouts.get(n) != r
         ),
+        *(f"broke off the rollout of {n}" for n in sorted(old.rollouts.keys() - new.rollouts)),
         *(f"released {d:.12}" for d in sorted(old.quarantined.keys() - new.quarantined.keys())),
         *(
             "requested a reload of " + ("every plugin" if n == EVERY else n)

@@ -195,6 +195,24 @@ def test_putting_the_canarys_file_back_is_no_error_any_more(
     assert sorted(site.states()) == ["canary", "serving"]
 
 
+def test_a_version_that_was_taken_back_is_rolled_out_again(make_app: MakeApp, folder: Path) -> None:
+    """Its time does not go on while another file is there."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    site.served("ada")
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    deploy(folder, both(1), "")
+    until(lambda: site.states() == ["serving"])
+    depot = site.host.depot
+    assert depot is not None
+    assert depot.control.read().rollouts == {}
+    deploy(folder, both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    (canary,) = site.host.snapshot.canaries
+    assert canary.until > time.monotonic() + 3590
+
+
 def test_a_first_version_serves_all_at_once(make_app: MakeApp, folder: Path) -> None:
     """There is nothing to compare it with."""
     deploy(folder, both(1), ROLLOUT % "1h")
