@@ -21,8 +21,8 @@ _INIT = "ph_init"
 SELFTEST = "ph_selftest"
 
 
-class UnknownVersion(Exception):
-    """The guest was built for an ABI version that this host does not speak."""
+class UnknownVersion(HookError):
+    """The guest was built for an ABI version that this host does not speak, or now says so."""
 
     def __init__(self, version: int) -> None:
         self.version = version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from itertools import count
 from pathlib import Path
@@ -267,3 +268,27 @@ def test_what_a_guest_says_while_it_is_made_in_the_background_is_logged(
             plugins.call("ask", b"\1")  # more than half of its limit
             until(lambda: caplog.messages.count("hello") >= times and not making())  # noqa: B023
         assert plugins.status()["plugins"][0]["errors"] == 0
+
+
+@pytest.mark.parametrize("hook", ["unreachable", UNCHANGED])
+def test_an_instance_may_not_say_another_version_than_the_first(
+    make_app: MakeApp, folder: Path, fast_call: bool, hook: str
+) -> None:
+    """A guest that throws dice for its ABI version fails by its policy, and never the request."""
+    dice = random.Random("0 dicer").randbytes  # as RANDOM_SEED gives them to this plugin
+    assert [dice(1)[0] >> 7 for _ in range(3)] == [1, 0, 0]
+    version = """(func (export "ph_abi_version") (result i32) (call $random (i32.const 8)
+      (i32.const 1)) (i32.shr_u (i32.load8_u (i32.const 8)) (i32.const 7)))"""
+    text = module({"on_request": hook}).replace(
+        '(func (export "ph_abi_version") (result i32) (i32.const 1))', version
+    )
+    imported = '(module (import "plugin_host" "random" (func $random (param i32 i32)))'
+    (folder / "dicer.wat").write_text(text.replace("(module", imported))
+    (folder / "dicer.toml").write_text('on_failure = "skip"')
+    app, plugins = make_app(FAST_CALL=fast_call, RANDOM_SEED=0, RECYCLE_CALLS=1)
+    app.add_url_rule("/", view_func=lambda: "the page")
+    client = app.test_client()
+    assert [client.get("/").text for _ in range(6)] == ["the page"] * 6
+    with app.app_context():
+        (status,) = plugins.status()["plugins"]
+    assert "was built for ABI version 0" in status["last_error"]
