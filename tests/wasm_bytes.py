@@ -46,3 +46,10 @@ def functions(*bodies: bytes) -> bytes:
 def nested_loops(depth: int) -> bytes:
     """A function whose loops lie in each other: the compiler takes the square of their number."""
     return functions(body(b"\x03\x40" * depth + LOCAL_0 + b"\x0d\0" + END * depth + LOCAL_0))
+
+
+def changing_loops(depth: int, locals_: int) -> bytes:
+    """The same with locals that change in all of them: that takes the cube."""
+    change = b"".join(b"\x20" + leb(i) + b"\x45\x21" + leb(i) for i in range(1, locals_ + 1))
+    loops = b"\x03\x40" * depth + change + (LOCAL_0 + b"\x0d\0" + END) * depth
+    return functions(body(loops + LOCAL_0, leb(locals_) + b"\x7f"))

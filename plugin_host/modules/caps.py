@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ..errors import ModuleError
 from .bytereader import BinaryError, ByteReader
 from .moduleinfo import ModuleInfo, Section
-from .sections import bodies
+from .sections import bodies, count_locals
 
 PAGE: Final = 65_536
 
@@ -103,10 +103,7 @@ def check_bodies(reader: ByteReader, first: int) -> None:
         start = body.at
         if body.end - start > BODY.most:
             check(body.end - start, BODY, start, f"has a function ({index}) of")
-        locals_ = 0
-        for _ in range(body.count("group of local")):
-            locals_ += body.number("a number of locals")
-            body.byte("the type of locals")
+        locals_ = count_locals(body)
         if locals_ > LOCALS.most:
             check(locals_, LOCALS, start, f"has a function ({index}) of")
 

@@ -105,6 +105,15 @@ def bodies(code: ByteReader) -> Iterator[ByteReader]:
     code.finish("code")
 
 
+def count_locals(body: ByteReader) -> int:
+    """Read how many locals a function declares, at the begin of its body (5.5.13)."""
+    total = 0
+    for _ in range(body.count("group of local")):
+        total += body.number("a number of locals")
+        body.byte("the type of locals")
+    return total
+
+
 def number_of(kind: str) -> int:
     """The id that sections of a kind begin with."""
     return _SECTIONS.index(kind)

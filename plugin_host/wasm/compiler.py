@@ -18,8 +18,8 @@ import time
 from collections.abc import Mapping
 
 from .. import osthread
-from ..modules.bytereader import BinaryError
-from ..modules.sections import bodies, walk
+from ..modules.bytereader import BinaryError, ByteReader
+from ..modules.sections import bodies, count_locals, walk
 from . import compile_child
 from .compile_child import DONE, READY, REFUSED, SIZE_BYTES, Refused
 
@@ -27,10 +27,11 @@ from .compile_child import DONE, READY, REFUSED, SIZE_BYTES, Refused
 BUDGET = 20.0
 #: Bytes of address space that the compiling process may take: some 250 MB for 11 MB of Go.
 MAX_MEMORY = 1 << 30
-#: The worst code known takes time in proportion to the square of a function's size: 8 kB of nested
-#: loops 0.6 s, 30 kB 7.4. So a module is harmless if all its functions together, with what each
-#: costs by itself, are no worse than one of 8 kB. Plugins of 60 kB usually are.
-HARMLESS, _EACH = 8192, 100
+#: The worst code known takes time in proportion to the cube of a function's size: 1.2 kB of loops
+#: in each other that change locals 0.5 s, 2.3 kB 4, 6 kB a minute. So a module is harmless if all
+#: its functions together, each with its locals and what it costs by itself, are no worse than one
+#: of 1.2 kB.
+HARMLESS, _EACH = 1200, 100
 #: By how much a compile that nobody waits for is nicer than what serves; bytes of code from which
 #: that is worth a process: it takes 0.1 s, and starting one a third of that.
 NICE, SMALL = 10, 64 << 10
@@ -57,12 +58,17 @@ def is_harmless(wasm: bytes, background: bool) -> bool:
     """
     try:
         code = next((reader for section, reader in walk(wasm) if section.kind == "code"), None)
-        sizes = [body.end - body.at + _EACH for body in bodies(code)] if code else []
+        sizes = [_size(body) for body in bodies(code)] if code else []
     except BinaryError:
         return True
     if background and sum(sizes) > SMALL:
         return False
-    return sum(size * size for size in sizes) <= HARMLESS * HARMLESS
+    return sum(size**3 for size in sizes) <= HARMLESS**3
+
+
+def _size(body: ByteReader) -> int:
+    """What a function counts for: a few bytes declare thousands of locals."""
+    return body.end - body.at + count_locals(body) + _EACH
 
 
 def compile_apart(

@@ -9,7 +9,16 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from wasm_bytes import HEADER, LOCAL_0, body, functions, leb, nested_loops, section
+from wasm_bytes import (
+    HEADER,
+    LOCAL_0,
+    body,
+    changing_loops,
+    functions,
+    leb,
+    nested_loops,
+    section,
+)
 
 from plugin_host.compilecache.cache import CompileCache
 from plugin_host.errors import ModuleError
@@ -55,27 +64,31 @@ def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     ("wasm", "harmless"),
     [
         (HEADER, True),
-        (functions(body(b"\1" * 8000 + LOCAL_0)), True),
-        (functions(body(b"\1" * 8200 + LOCAL_0)), False),
-        (functions(*[body(b"\1" * 500 + LOCAL_0)] * 150), True),
-        (functions(*[body(b"\1" * 5000 + LOCAL_0)] * 3), False),
-        (functions(*[body(LOCAL_0)] * 7000), False),
+        (functions(body(b"\1" * 1000 + LOCAL_0)), True),
+        (functions(body(b"\1" * 1200 + LOCAL_0)), False),
+        (functions(*[body(b"\1" * 500 + LOCAL_0)] * 7), True),
+        (functions(*[body(b"\1" * 500 + LOCAL_0)] * 9), False),
+        (functions(*[body(LOCAL_0)] * 1500), True),
+        (functions(*[body(LOCAL_0)] * 1600), False),
+        (functions(body(LOCAL_0, leb(1000) + b"\x7f")), True),
+        (functions(body(LOCAL_0, *[leb(600) + b"\x7f"] * 2)), False),
+        (changing_loops(130, 120), False),
         (HEADER + section(0, b"\0" + bytes(100_000)), True),
         (HEADER + section(10, leb(3) + b"\5"), True),
         (b"no module", True),
     ],
 )
 def test_only_code_that_may_take_long_is_compiled_apart(wasm: bytes, harmless: bool) -> None:
-    """What decides is how large functions are, and that in its square; data is nothing."""
+    """What decides is how large functions are, and that in its cube; data is nothing."""
     assert is_harmless(wasm, background=False) is harmless
 
 
-@pytest.mark.parametrize(("functions_", "harmless"), [(100, True), (120, False)])
+@pytest.mark.parametrize(("functions_", "harmless"), [(600, True), (700, False)])
 def test_what_serves_goes_before_a_compile_that_nobody_waits_for(
     functions_: int, harmless: bool
 ) -> None:
     """While requests are served, what takes a tenth of a second is compiled by a process."""
-    wasm = functions(*[body(b"\1" * 500 + LOCAL_0)] * functions_)
+    wasm = functions(*[body(LOCAL_0)] * functions_)
     assert is_harmless(wasm, background=False)
     assert is_harmless(wasm, background=True) is harmless
 
@@ -141,6 +154,12 @@ def test_a_module_that_takes_too_much_memory_is_abandoned(
     loop = b"\x03\x40" + greedy + LOCAL_0 + b"\x0d\0\x0b"
     with pytest.raises(ModuleError, match="takes more than 160 MiB of memory to compile"):
         chosen.compile(functions(body(loop + used, leb(locals_) + b"\x7f")), PATH, budget=60)
+
+
+def test_a_few_kilobytes_have_a_budget_too(chosen: Engine) -> None:
+    """The worst code that is known would take this process a minute for 6 kB."""
+    with pytest.raises(ModuleError, match=r"takes more than 0\.2 s of processor time"):
+        chosen.compile(changing_loops(300, 127), PATH, budget=0.2)
 
 
 def test_what_was_abandoned_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
