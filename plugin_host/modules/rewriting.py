@@ -3,8 +3,8 @@
 Linear memory is restored from outside (`snapshot`); globals that are not exported cannot be, and
 tables and dropped segments not at all. So each mutable global gets a twin, a new export copies all
 globals to their twins, and every hook is wrapped: after the guest's function has returned, its
-globals are set to their twins again, which takes no further call. A module whose code could change
-a table or drop a segment is not rewritten.
+globals are set to their twins again, which takes no further call of the host's. A module whose code
+could change a table or drop a segment is not rewritten.
 """
 
 from __future__ import annotations
@@ -101,13 +101,15 @@ def _additions(info: ModuleInfo, hooks: Iterable[Export], mutable: list[_Global]
     pairs = [(each.index, size + 1 + i) for i, each in enumerate(mutable)]
     keep = b"".join(_move(own, other) for own, other in pairs) + _keep_size(size)
     back = b"".join(_move(other, own) for own, other in pairs) + _touch_growth(size)
-    bodies, wrappers = [_body(keep)], {}
+    # One function for all hooks: a module may have thousands, and of globals as well.
+    bodies, wrappers = [_body(keep), _body(back)], {}
+    put_back = b"\x10" + leb128(functions + 1)  # call
     for hook in hooks:
         wrappers[hook.name] = functions + len(bodies)
-        bodies.append(_body(b"\x20\0\x10" + leb128(hook.index) + back))  # local.get 0, call
+        bodies.append(_body(b"\x20\0\x10" + leb128(hook.index) + put_back))  # local.get 0, call
     items = {
         "type": list(_TYPES),
-        "function": [leb128(types), *[leb128(types + 1)] * len(wrappers)],
+        "function": [*[leb128(types)] * 2, *[leb128(types + 1)] * len(wrappers)],
         "global": [
             bytes((kind, _MUTABLE)) + _ZEROS[kind]
             for kind in (_I32, *(each.type for each in mutable))

@@ -433,6 +433,16 @@ def test_a_rewritten_module_is_the_same_but_for_its_additions() -> None:
     assert rewritten.endswith(b"\0\x06\x04abcdX")
 
 
+def test_a_rewritten_module_is_not_much_larger() -> None:
+    """A module may have thousands of hooks, and of globals: their numbers do not multiply."""
+    globals_ = "(global (mut i32) (i32.const 0))" * 1000
+    hooks = {f"hook{i}": NOTHING for i in range(1000)}
+    wasm = wat_to_wasm(module(hooks, extra=globals_).encode(), PATH)
+    rewritten = restorable(wasm, read_module(wasm), list(hooks))
+    assert rewritten is not None
+    assert len(rewritten) < 3 * len(wasm)
+
+
 def test_an_export_of_the_reserved_name_is_left_alone() -> None:
     """A module that has an export of that name itself gets a new instance for each call."""
     text = module({HOOK: NOTHING}, extra=f'(func (export "{KEEP}"))')
