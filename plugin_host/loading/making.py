@@ -19,6 +19,10 @@ from ..wasm.runtime import choose_engine, link
 
 #: A guest whose linear memory is larger than this share of its cap is not kept.
 WORN_SHARE = 0.5
+#: A module whose bytes of code times the values of its widest type are more is not validated by
+#: this process, where nothing could end that: a byte may name a label, and for each label the
+#: engine looks at each value that a jump takes along, in up to 8 ns.
+MOST_LOOKS = 1 << 28
 
 
 class Maker:
@@ -55,8 +59,10 @@ class Maker:
         self._kind: type[Guest] = Guest
         calls = settings.recycle_calls
         if limits.isolation == "request":
-            engine.validate(wasm, path)
-            rewritten = restorable(wasm, info, hooks)
+            rewritten = None
+            if is_quick_to_validate(info):
+                engine.validate(wasm, path)
+                rewritten = restorable(wasm, info, hooks)
             if rewritten is None:
                 calls = 1  # what cannot be restored is made anew
             else:
@@ -90,3 +96,9 @@ class Maker:
         )
         instance.stage = stage
         return guest
+
+
+def is_quick_to_validate(info: ModuleInfo) -> bool:
+    """Whether a module is, and so may be validated outside of what bounds compiling."""
+    code = sum(section.size for section in info.sections if section.kind == "code")
+    return code * info.widest <= MOST_LOOKS

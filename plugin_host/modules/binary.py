@@ -116,9 +116,9 @@ class _Contents:
         start = self._start()
         if code := self.readers.get("code"):
             caps.check_bodies(code, imported)
-        return ModuleInfo(
-            imports, exports, tuple(self.memories), tuple(self.tables), start, sections
-        )
+        widest = max((max(b - a, d - c) for a, b, c, d in self.types), default=0)
+        memories, tables = tuple(self.memories), tuple(self.tables)
+        return ModuleInfo(imports, exports, memories, tables, start, sections, widest)
 
     def _vector(self, what: str, element: Callable[[ByteReader], _T]) -> Iterator[_T]:
         reader = self.readers.get(what)

@@ -64,6 +64,7 @@ class ModuleInfo:
     :param memories: the imported ones, then its own.
     :param tables: the same, the number of elements that each begins with.
     :param start: the index of the start function.
+    :param widest: how many parameters or results its types have at most.
     """
 
     imports: tuple[Import, ...]
@@ -72,6 +73,7 @@ class ModuleInfo:
     tables: tuple[int, ...]
     start: int | None
     sections: tuple[Section, ...]
+    widest: int = 0
 
     def export(self, name: str) -> Export | None:
         """Return the export of that name."""

@@ -138,6 +138,7 @@ def test_whole_module() -> None:
         tables=(1, 3),
         start=3,
         sections=info.sections,
+        widest=6,
     )
     assert [(item.kind, item.name, item.count) for item in info.sections] == [
         ("type", "", 5),

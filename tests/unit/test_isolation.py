@@ -23,7 +23,7 @@ from plugin_host.manifest import Limits, Manifest, effective_limits
 from plugin_host.modules.binary import read_module
 from plugin_host.modules.rewriting import KEEP, restorable
 from plugin_host.wasm import pages, snapshot
-from plugin_host.wasm.engine import engine, wat_to_wasm
+from plugin_host.wasm.engine import Engine, engine, wat_to_wasm
 
 PATH = Path("guest.wat")
 HOOK = "ask"
@@ -441,6 +441,18 @@ def test_a_rewritten_module_is_not_much_larger() -> None:
     rewritten = restorable(wasm, read_module(wasm), list(hooks))
     assert rewritten is not None
     assert len(rewritten) < 3 * len(wasm)
+
+
+def test_what_is_slow_to_validate_is_not_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validating has no budget: a megabyte of labels that take 1 000 values along took 8 s."""
+    wide = f"(type (func (result {'i32 ' * 1000})))"
+    code = "(drop (v128.const i64x2 0 0))" * 20_000
+    text = module({HOOK: NOTHING}, extra=f"{wide} (func {code})")
+    wasm = wat_to_wasm(text.encode(), PATH)
+    assert read_module(wasm).widest == 1000
+    monkeypatch.setattr(Engine, "validate", lambda *_: pytest.fail("it was validated"))
+    calls = Calls(maker(text))
+    assert [calls(), calls(), calls.made] == [None, None, 2]
 
 
 def test_an_export_of_the_reserved_name_is_left_alone() -> None:
