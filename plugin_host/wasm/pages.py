@@ -30,6 +30,9 @@ _PRESENT, _SWAPPED, _FILE = 0x80, 0x40, 0x20
 _OWN = bytes(
     bool(flags & _SWAPPED or (flags & _PRESENT and not flags & _FILE)) for flags in range(256)
 )
+#: The most runs of pages that `disown` maps one by one. A process has some 65 000 mappings, and a
+#: guest may write every other page of an instance; without a mapping left nothing works any more.
+MAX_RUNS = 16
 _RUN, _GAP = re.compile(b"\1+"), re.compile(b"\0+")
 _MAP_FIXED = 0x10
 _MADV_DONTNEED, _MADV_NOHUGEPAGE = 4, 15
@@ -75,11 +78,13 @@ def runs(pages: bytes) -> Iterator[tuple[int, int]]:
 def disown(address: int, pages: bytes, file: int) -> None:
     """Make all pages such that they have not been written; what is in them stays.
 
-    Those that are 1 become private pages of ``file``, which holds their content at the same
-    offsets; those that are 0 may have been read, and become as if they had not been.
+    Those that are 1 become private pages of ``file``, which holds the content of all at the same
+    offsets; those that are 0 may have been read, and become as if they had not been, or the same.
 
     :raises OSError: Linux refuses; some pages may be as they were.
     """
+    if len(tuple(runs(pages))) > MAX_RUNS:
+        pages = b"\1" * len(pages)
     for start, end in runs(pages):
         _map(address + start, end - start, file, start)
     for found in _GAP.finditer(pages):

@@ -267,6 +267,27 @@ def test_what_init_made_is_there_for_every_call() -> None:
     assert [calls() for _ in range(3)] == [b"ABBBB\0\0\0"] * 3
 
 
+@pytest.mark.skipif(not pages.is_known(), reason="no mappings are made here")
+def test_scattered_pages_do_not_use_up_the_process_s_mappings() -> None:
+    """A guest that begins by writing every other page is put back, from a few mappings."""
+    find = "(i64.add (i64.load (i32.const 139264)) (i64.load (i32.const 143360)))"
+    change = "".join(f"(i64.store (i32.const {at}) (i64.const 7))" for at in (139264, 143360))
+    init = """(func (export "ph_init") (param $at i32) (result i64)
+      (local.set $at (i32.const 131072))
+      (loop (i32.store (local.get $at) (i32.const 1))
+        (local.set $at (i32.add (local.get $at) (i32.const 8192)))
+        (br_if 0 (i32.lt_u (local.get $at) (i32.const 1048576))))
+      (i64.const 0))"""
+    text = remembering(init, f"{find} {change}").replace('"memory") 4', '"memory") 16')
+    make, maps = maker(text), Path("/proc/self/maps")
+    before = len(maps.read_text().splitlines())
+    guests = [make(monotonic(), 10.0) for _ in range(4)]
+    more = len(maps.read_text().splitlines()) - before
+    assert more < 4 * 3 * pages.MAX_RUNS
+    for guest in guests * 3:
+        assert guest.call(HOOK, b"", monotonic(), 10.0) == (1).to_bytes(8, "little")
+
+
 def test_a_payload_leaves_nothing_behind(fast_call: bool) -> None:
     """A short payload is not followed by the rest of a longer one, and a long one still fits."""
     whole = f"(i64.const {packed(HEAP, 9000)})"
