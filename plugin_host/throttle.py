@@ -35,8 +35,10 @@ class Throttle:
     def admits(self, cost: float = 1.0) -> bool:
         """Return whether one more may pass; if not, it is counted.
 
-        :param cost: what it uses up; at most half the burst.
+        :param cost: what it uses up, at most half the burst: what costs more would be held back as
+            soon as the burst has refilled, and be a gap of its own each time.
         """
+        cost = min(cost, self._burst / 2)
         with self._lock:
             self._refill()
             if self.holding or self._left < cost:

@@ -44,6 +44,19 @@ def test_a_burst_passes_and_then_all_is_held_until_half_of_it_is_back(clock: Clo
     assert [throttle.admits() for _ in range(6)] == [True] * 5 + [False]
 
 
+def test_long_lines_are_capped_at_the_lowest_rate(
+    clock: Clock, logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line that costs nearly a burst is held back like others, without a word about each."""
+    log = GuestLog(logger, 1, clock)
+    for _ in range(1000):
+        log(NO_INSTANCE, logging.INFO, "x" * 8192)
+        log.flush()
+        clock.now += 0.01
+    # 10 s: a line for every 5 of them after the first, with two about what was left out.
+    assert len(caplog.messages) <= 2 + 3 * 2
+
+
 def test_nothing_is_written_before_the_flush(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
