@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .. import osthread
 from ..errors import DeadlineExceeded, HookError, PoolExhausted
@@ -38,14 +40,21 @@ class Pool(Generic[T]):
         self._patience, self._made = patience, made
         #: Whether making one has taken longer than a call may.
         self._slow = False
-        self._making = osthread.allocate_lock()  # held while one is made in the background
-        #: As many as were given up there, which still count as live.
+        #: As many as were given up in the background, which still count as live.
         self._lost: deque[None] = deque()
         #: A caller in a hurry may pop from it instead of `acquire`, and append to it instead of
         #: `release` if it calls `notify` while anybody is `waiting`.
         self.idle: deque[T] = deque()
+        self._begin()
+        _pools.add(self)
+
+    def _begin(self) -> None:
+        """Count only what is idle: what other threads had before a fork, or made, is not here."""
+        self._making = osthread.allocate_lock()  # held while one is made in the background
         self._freed = threading.Condition()
-        self._live = 0  # guarded by _freed: instances lent or idle, and those being made
+        self._lost.clear()
+        # Guarded by _freed: instances lent or idle, and those being made.
+        self._live = len(self.idle)
         self.waiting = 0  # guarded by _freed
 
     def acquire(self, start: float, timeout: float) -> T:
@@ -170,3 +179,16 @@ class Pool(Generic[T]):
             f"all {self._size} instances stayed busy for {timeout * 1000:g} ms;"
             " raise PLUGIN_HOST_MAX_INSTANCES or make the hook faster"
         )
+
+
+#: Every pool of this process.
+_pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pool in _pools:
+        pool._begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from itertools import count
 from time import monotonic
 
 import pytest
 
-from plugin_host.errors import GuestTrap, PoolExhausted
+from plugin_host.errors import DeadlineExceeded, GuestTrap, PoolExhausted
 from plugin_host.wasm.pool import Pool
 
 
@@ -97,3 +98,32 @@ def test_hammer_no_instance_is_ever_lent_twice() -> None:
     for thread in threads:
         thread.join(60)
     assert (clashes, pool.live <= 3) == ([], True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("begun", ["lent", "made"])
+def test_a_forked_child_does_not_wait_for_the_parents_threads(begun: str) -> None:
+    """What another thread had, or was making, when the process forked takes no place in the child,
+    where it never comes back; and what is made in the background there is.
+    """
+
+    def make(start: float, timeout: float) -> int:
+        if timeout < 1:
+            raise DeadlineExceeded(timeout)
+        return 7
+
+    pool = Pool(make, 1, patience=5.0)
+    if begun == "lent":
+        pool.acquire(monotonic(), 5.0)
+    else:  # as by a thread that is in the middle of it
+        pool._live = pool._making.acquire()
+    child = os.fork()
+    if not child:
+        try:
+            with pytest.raises(DeadlineExceeded):
+                pool.acquire(monotonic(), 0.01)
+            os._exit(0 if pool.acquire(monotonic(), 30.0) == 7 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pool.live == 1
