@@ -168,14 +168,19 @@ class FastInstance(Instance):
             deadline, least = start + timeout, monotonic() + GRACE
             if deadline < least:
                 deadline = least
+            self.deadline, self.running = deadline, least
+            # Not before: a watchdog that sees no call may go to rest.
             if deadline < watchdog.next_look:
-                watchdog.look_by(deadline)
+                try:
+                    watchdog.look_by(deadline)
+                except BaseException:  # no thread is to be had
+                    self.running = 0.0
+                    raise
             # From here to the guest nothing gives the GIL away.
             if self.entered_at != watchdog.ticks:
                 self.entered_at = watchdog.ticks
                 rearm(context, 1)  # a tick from before must not stop the guest to ask for the GIL
                 self.seen = deadline, thread_time()
-            self.deadline, self.running = deadline, least
             error = call(context, function, arguments, count, trap_address)
             if error is not None or trap.value is not None:
                 taken, trap.value = trap.value, None

@@ -252,10 +252,11 @@ class Instance(abc.ABC):
     def under(self, start: float, timeout: float) -> Iterator[None]:
         """Run a block that enters the guest under a deadline."""
         now = monotonic()
-        self.deadline = max(start + timeout, now + GRACE)
-        self.watchdog.look_by(self.deadline)
-        self.entered_at, self.running = self.watchdog.ticks, now
+        self.deadline, self.running = max(start + timeout, now + GRACE), now
         try:
+            # Not before: a watchdog that sees no call may go to rest.
+            self.watchdog.look_by(self.deadline)
+            self.entered_at = self.watchdog.ticks
             yield
         finally:
             self.running = 0.0

@@ -284,6 +284,32 @@ def test_an_interval_of_the_apps_own_is_kept() -> None:
         sys.setswitchinterval(usual)
 
 
+def test_a_call_that_begins_while_the_watchdog_goes_to_rest_is_ended_too(
+    chosen: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From when it is told of a call until that ends it does not rest, whatever comes between."""
+    guest, watchdog = start(linked(chosen, SPIN)), chosen.watchdog
+    watchdog.rest()
+    look_by = watchdog.look_by
+
+    def interrupted(deadline: float) -> None:
+        look_by(deadline)
+        watchdog._resting = True  # as another thread's `rest` says, before the guest is entered
+        watchdog._ring()
+        sleep(0.1)
+
+    monkeypatch.setattr(watchdog, "look_by", interrupted)
+    escape = threading.Timer(5.0, guest.write, (0, b"\1"))
+    escape.start()
+    try:
+        with pytest.raises(DeadlineExceeded):
+            call(guest, timeout=0.2)
+    finally:
+        escape.cancel()
+        escape.join()
+    assert guest.running == 0.0
+
+
 _FORK = """
 import os, sys, time
 from pathlib import Path
