@@ -92,8 +92,8 @@ class Guest:
         self.instance = instance
         self._max_result = max_result
         self._capacity = self._pointer = 0
-        #: Successful calls and the seconds they took, waiting included; the host counts here
-        #: because a guest is used by one thread at a time.
+        #: Calls that left it usable, and the seconds that those without an error took, waiting
+        #: included; the host counts here because a guest is used by one thread at a time.
         self.calls, self.seconds = 0, 0.0
         #: How many `seconds` there must be before `is_worn` is to be asked.
         self.due = 0.0

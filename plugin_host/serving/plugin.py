@@ -170,7 +170,10 @@ class Plugin:
             exc.named(self.name, hook)
         usable = guest is not None and isinstance(exc, HookError) and not is_spent(exc)
         with counters.lock:
-            counters.calls += 1
+            if guest is not None and usable:
+                guest.calls += 1
+            else:
+                counters.calls += 1
             counters.errors += 1
             counters.faults += is_fault(exc)
             counters.seconds += monotonic() - start

@@ -13,7 +13,7 @@ from deploying import until
 from guests import HEAP, UNCHANGED, MakeApp, module, packed
 
 from plugin_host.abi.guest import Guest, Wear
-from plugin_host.errors import DeadlineExceeded, GuestTrap
+from plugin_host.errors import DeadlineExceeded, GuestError, GuestTrap
 from plugin_host.wasm.engine import wat_to_wasm
 from plugin_host.wasm.instance import Instance, Limits
 from plugin_host.wasm.pool import Pool
@@ -219,6 +219,27 @@ def test_an_error_wears_out_like_an_answer(make_app: MakeApp, folder: Path) -> N
         assert plugins.call("fail") is None
         assert plugins.call("size") == 4
         assert plugins.status()["plugins"][0]["errors"] == 1
+
+
+def test_calls_that_declare_errors_count_for_recycling(make_app: MakeApp, folder: Path) -> None:
+    """A guest that always declares an error is replaced after RECYCLE_CALLS, too."""
+    adding = "(i32.store8 (i32.const 1024) (i32.add (i32.load8_u (i32.const 1024)) (i32.const 1)))"
+    text = module(
+        {"ask": f"{adding} (i64.const {packed(1024, 1, error=True)})"}, data=[(1024, b"0")]
+    )
+    (folder / "fails.wat").write_text(text)
+    (folder / "fails.toml").write_text('on_failure = "fail"')
+    app, plugins = make_app(RECYCLE_CALLS=3)
+    plugins.hookspec("ask")
+    said: list[str] = []
+    with app.app_context():
+        for _ in range(7):
+            with pytest.raises(GuestError) as caught:
+                plugins.call("ask", 0)
+            said.append(caught.value.message)
+        status = plugins.status()["plugins"][0]
+    assert said == list("1231231")
+    assert (status["calls"], status["errors"], status["instances"]) == (7, 7, 1)
 
 
 @pytest.mark.parametrize(
