@@ -143,7 +143,7 @@ class Guest:
         """Whether the guest, which has just been called, is not to be kept."""
         wear = self._wear
         self.due = 0.0 if wear.calls else self.seconds + LOOK_AFTER
-        return 0 < wear.calls <= max(1, self.calls) or self.instance.memory_size() > wear.memory
+        return 0 < wear.calls <= self.calls or self.instance.memory_size() > wear.memory
 
     def selftest(self, start: float, timeout: float) -> None:
         """Call `ph_selftest`; whatever comes of it, the guest must not be used again.

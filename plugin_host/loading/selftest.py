@@ -87,7 +87,8 @@ class SelfTests:
         """Run all tests; the first that fails ends it.
 
         The guests' making has ``PLUGIN_HOST_INIT_TIMEOUT`` each time; so has ``ph_selftest``, and
-        so have all recorded calls with one config together; all configs have `TOTAL` times that.
+        so have all recorded calls with one config together; all recorded calls and the making of
+        their guests have `TOTAL` times that.
 
         :param exported: whether the module exports ``ph_selftest``.
         :raises SelfTestFailed: saying which test, what was expected and what came.
@@ -95,15 +96,9 @@ class SelfTests:
         :raises NoResources: as it says.
         """
         self._check_hooks()
-        began, most = monotonic(), TOTAL * self._timeout
+        ends = monotonic() + TOTAL * self._timeout
         for config, tests in self._by_config().items():
-            if monotonic() - began > most:
-                raise SelfTestFailed(
-                    self._source,
-                    f"its self-tests have taken more than {most:g} s before {tests[0][0]}",
-                    "make them fewer or quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
-                )
-            self._replay(config, tests)
+            self._replay(config, tests, ends)
         if exported:
             try:
                 guest = self._make(monotonic(), self._timeout, None, Stage())
@@ -131,18 +126,26 @@ class SelfTests:
             groups.setdefault(self._manifest.config_json(test.config), []).append((who, test))
         return groups
 
-    def _replay(self, config: bytes, tests: list[tuple[str, SelfTest]]) -> None:
-        """Make the calls, one after the other, on one guest, as it would be in service."""
+    def _replay(self, config: bytes, tests: list[tuple[str, SelfTest]], ends: float) -> None:
+        """Make the calls, one after the other, on one guest, as it would be in service.
+
+        :param ends: when all recorded calls must have begun (`time.monotonic`).
+        """
         who, stage = tests[0][0], Stage()
+        guest, start = None, monotonic()
         try:
-            guest = self._make(monotonic(), self._timeout, config, stage)
             encode = request_encoder(self._manifest, self._services, stage, self._timeout)
-            start = monotonic()
             for who, test in tests:
                 data, read = self._prepare(test, encode)
+                if guest is None:
+                    began = monotonic()
+                    self._check_time(who, ends)
+                    guest = self._make(began, self._timeout, config, stage)
+                    start += monotonic() - began  # that has a time of its own
                 came = read(guest.call(test.hook, data, start, self._timeout))
+                guest.calls += 1
                 if guest.is_worn():
-                    guest = self._make(monotonic(), self._timeout, config, stage)
+                    guest = None
                 wrong = mismatch(test.expect, came)
                 if wrong:
                     raise SelfTestFailed(
@@ -152,6 +155,14 @@ class SelfTests:
             raise
         except HookError as exc:
             raise _failed(self._source, who, exc) from exc
+
+    def _check_time(self, who: str, ends: float) -> None:
+        if monotonic() > ends:
+            raise SelfTestFailed(
+                self._source,
+                f"its self-tests have taken more than {TOTAL * self._timeout:g} s before {who}",
+                "make them fewer or quicker, or raise PLUGIN_HOST_INIT_TIMEOUT",
+            )
 
     def _prepare(
         self, test: SelfTest, encode: Encode

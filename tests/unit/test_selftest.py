@@ -164,6 +164,7 @@ class Recorder(Guest):
 
     def __init__(self) -> None:
         self.given: list[bytes] = []
+        self.calls = 0
 
     def call(self, hook: str, data: bytes, start: float, timeout: float) -> bytes | None:
         self.given.append(data)
@@ -614,3 +615,33 @@ def test_a_plugin_fails_loudly_and_the_others_serve(
     with app.app_context():
         states = {p["name"]: p["state"] for p in plugins.status()["plugins"]}
     assert states == {"good": "serving", "bad": "failed"}
+
+
+def test_guests_that_are_made_for_each_call_do_not_take_for_ever(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The making of guests counts for what all recorded calls may take, also within one config."""
+    monkeypatch.setattr("plugin_host.loading.selftest.TOTAL", 0.01)
+    init = """(func (export "ph_init") (param i32) (result i64) (local $end i64)
+        (local.set $end (i64.add (call $now (i32.const 1)) (i64.const 10000000)))
+        (loop $l (br_if $l (i64.lt_s (call $now (i32.const 1)) (local.get $end))))
+        (i64.const 0)) (table $t 1 funcref)"""
+    text = guests.module(
+        {"ask": f"(table.set $t (i32.const 0) (ref.null func)) {guests.UNCHANGED}"},
+        extra=init,
+        imports='(import "plugin_host" "now" (func $now (param i32) (result i64)))',
+    )
+    recorded = 'isolation = "request"\n' + '[[selftest]]\nhook = "ask"\n' * 40
+    error = refused(check, text, recorded)
+    assert "its self-tests have taken more than 0.1 s before selftest[" in str(error)
+
+
+def test_recorded_calls_meet_the_recycling_of_service(check: Check) -> None:
+    """After RECYCLE_CALLS a recorded call finds a new guest, as one in service would."""
+    adding = "(i32.store8 (i32.const 1024) (i32.add (i32.load8_u (i32.const 1024)) (i32.const 1)))"
+    body = f"{adding} (i64.const {guests.packed(1024, 1)})"
+    text = guests.module({"ask": body}, data=[(1024, b"0")])
+    recorded = "".join(
+        f'[[selftest]]\nhook = "ask"\nexpect.answer = {answer}\n' for answer in (1, 2, 1, 2, 1)
+    )
+    check(text, recorded, RECYCLE_CALLS=2)
