@@ -232,7 +232,7 @@ class Guarded(Plugin):
         :raises CircuitOpen: it would.
         """
         if self.breaker.refuses():
-            raise self._refusal(ON_REQUEST)
+            raise _refusal(self, ON_REQUEST)
         encode: Encode = self.__dict__["encode_request"]
         return encode
 
@@ -247,7 +247,7 @@ class Guarded(Plugin):
         if breaker.is_closed:  # meanwhile
             return Plugin.call(self, hook, data, timeout, decode)
         if not breaker.admits():
-            raise self._refusal(hook)
+            raise _refusal(self, hook)
         try:
             value = Plugin.call(self, hook, data, timeout, decode)
         except GuestError:
@@ -262,13 +262,18 @@ class Guarded(Plugin):
         self._close()
         return value
 
-    def _refusal(self, hook: str) -> HookError:
-        self.on_fault()
-        return CircuitOpen(self.breaker.seconds_left()).named(self.name, hook)
-
     def _close(self) -> None:
         self.__class__ = Plugin  # type: ignore[assignment]
         self.breaker.proved()
+
+
+def _refusal(plugin: Plugin, hook: str) -> HookError:
+    """Return what a refused call raises.
+
+    No method of `Guarded`: another thread may have closed the breaker, and with it the class.
+    """
+    plugin.on_fault()
+    return CircuitOpen(plugin.breaker.seconds_left()).named(plugin.name, hook)
 
 
 def _why(exc: HookError) -> str:

@@ -245,6 +245,29 @@ def due(site: Site) -> None:
     site.plugin.breaker._until = 0.0
 
 
+@pytest.mark.parametrize("asked", ["admits", "refuses"])
+def test_a_call_may_be_refused_while_another_closes_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Whoever was refused at the last moment gets the refusal, and the next call goes through."""
+    site.outcomes(BAD, BAD, BAD)
+    plugin = site.plugin
+
+    def closed_meanwhile() -> bool:  # by the thread whose call was tried
+        plugin.__class__ = Plugin
+        plugin.breaker.proved()
+        return asked == "refuses"
+
+    monkeypatch.setattr(plugin.breaker, asked, closed_meanwhile)
+    calls = {
+        "admits": lambda: site.plugins.call("ask", GOOD),
+        "refuses": lambda: plugin.encode_request({}),
+    }
+    with pytest.raises(CircuitOpen):
+        calls[asked]()
+    assert site.outcomes(GOOD) == [""]
+
+
 def test_a_call_that_works_closes_it(site: Site) -> None:
     """Half-open, one success is enough, and then calls go straight to the guest again."""
     site.outcomes(BAD, BAD, BAD)
