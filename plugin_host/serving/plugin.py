@@ -251,7 +251,7 @@ class Guarded(Plugin):
         try:
             value = Plugin.call(self, hook, data, timeout, decode)
         except GuestError:
-            self._close()
+            _close(self)
             raise
         except BaseException as exc:
             if is_fault(exc):
@@ -259,19 +259,20 @@ class Guarded(Plugin):
             else:
                 breaker.undecided()
             raise
-        self._close()
+        _close(self)
         return value
 
-    def _close(self) -> None:
-        self.__class__ = Plugin  # type: ignore[assignment]
-        self.breaker.proved()
+
+# No methods of `Guarded`: another thread may have closed the breaker, and with it the class.
+
+
+def _close(plugin: Plugin) -> None:
+    plugin.__class__ = Plugin
+    plugin.breaker.proved()
 
 
 def _refusal(plugin: Plugin, hook: str) -> HookError:
-    """Return what a refused call raises.
-
-    No method of `Guarded`: another thread may have closed the breaker, and with it the class.
-    """
+    """Return what a refused call raises."""
     plugin.on_fault()
     return CircuitOpen(plugin.breaker.seconds_left()).named(plugin.name, hook)
 
