@@ -19,7 +19,7 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 @click.command("watch")
 @of_one
 @prefix_option
-@click.option("--every", default=1.0, show_default=True, type=click.FloatRange(0.05, 3600))
+@click.option("--every", default=1.0, show_default=True, type=options.Seconds(0.05, 3600))
 @click.option("--times", type=click.IntRange(1), help="Look so many times, and end.")
 @options.as_json
 @click.pass_context

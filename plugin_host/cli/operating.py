@@ -19,7 +19,7 @@ from ..machine.depot import Depot
 from ..machine.fleet import WorkerState
 from ..state import Store
 from .configuration import find_configuration
-from .options import Failure
+from .options import Failure, Seconds
 from .output import NONE, Cell, Styled, safe, say, say_json, table
 
 COLOURS = {"serving": "green", "canary": "yellow", "failed": "red", "disabled": "yellow"}
@@ -29,7 +29,7 @@ _SILENCE = 1.0  # seconds after which somebody at a terminal wants to know why n
 
 seconds = click.option(
     "--wait",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=5.0,
     show_default=True,
     metavar="SECONDS",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +19,19 @@ directory = click.option(
     metavar="DIR",
     help="The plugins folder, instead of the app's, PLUGIN_HOST_DIR or ./plugins.",
 )
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; no range keeps out what is no number."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; fails with a usage error."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 class Failure(click.ClickException):

@@ -136,6 +136,13 @@ class Watchdog:
             pass  # somebody else has just rung
 
     def _run(self) -> None:
+        while True:
+            try:
+                return self._watch()
+            except MemoryError:  # guests have to end all the same, and there is more once one has
+                self._bell.acquire(True, SHORTEST)
+
+    def _watch(self) -> None:
         bell, active, look = self._bell, monotonic(), math.inf
         while bell is self._bell:  # another bell: this thread belongs to a process before a fork
             # Until the survey is done, every call rings: it may have begun too late to be seen.

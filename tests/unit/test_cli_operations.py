@@ -295,6 +295,15 @@ def test_nobody_is_waited_for_with_wait_0(
     ]
 
 
+def test_what_is_no_number_is_not_waited_for(machine: Machine) -> None:
+    """It would be waited for for ever; nothing is decided."""
+    machine.deploy("1")
+    machine.start()
+    result = machine.run("disable", "v", "--wait", "nan")
+    assert (result.exit_code, machine.json("list")["plugins"][0]["state"]) == (2, "serving")
+    assert "'nan' is not a number of seconds" in result.stderr
+
+
 def test_a_plugin_that_does_not_load_is_a_failure(machine: Machine) -> None:
     """A decision after which a worker cannot load the plugin ends with 1, and the reason."""
     machine.deploy("1")

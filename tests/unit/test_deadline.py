@@ -83,6 +83,24 @@ def until(true: Callable[[], bool]) -> None:
         sleep(0.001)
 
 
+def test_endless_calls_end_also_when_the_watchdog_was_short_of_memory(
+    chosen: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread looks again; without it nothing would ever end a guest."""
+    watchdog, instance = chosen.watchdog, start(linked(chosen, SPIN))
+    survey, failures = watchdog._survey, [MemoryError()] * 5
+
+    def short(now: float, late: bool) -> tuple[float, float, bool, bool]:
+        if failures:
+            raise failures.pop()
+        return survey(now, late)
+
+    monkeypatch.setattr(watchdog, "_survey", short)
+    with pytest.raises(DeadlineExceeded):
+        call(instance, timeout=0.05)
+    assert not failures
+
+
 @pytest.mark.parametrize("threads", [0, 2])
 def test_no_call_ends_before_its_deadline_and_every_endless_one_ends(
     chosen: Engine, threads: int
