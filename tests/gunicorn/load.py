@@ -147,6 +147,13 @@ class Load:
             assert time.monotonic() < deadline, self._site.log.read_text()
             time.sleep(0.01)
 
+    def wait_until_seen(self, version: int) -> None:
+        """Wait until a client has got an answer of that version."""
+        self._site.until(
+            lambda: any(seen.version == version for seen in self.seen),
+            f"version {version} answers a client",
+        )
+
     def wait_until_followed(self, version: int) -> float:
         """Wait until no living worker's latest answer is of another version; return when."""
 

@@ -47,6 +47,7 @@ def test_no_client_sees_the_old_version_after_the_new_one(site: Site) -> None:
         for version in range(1, 6):
             deploy(site, version)
             site.everywhere(says(version))
+            load.wait_until_seen(version)
     assert load.broken == []
     assert {seen.version for seen in load.seen} == {*range(6)}
     for version in range(1, 6):
