@@ -18,7 +18,9 @@ from plugin_host.wasm.runtime import choose_engine, link
 #: Deadlines that are measured one at a time and side by side, in seconds.
 TIMEOUTS = (0.005, 0.05, 0.2)
 _PATH = Path("spin.wat")
-_SPIN = b'(module (func (export "spin") (loop (br 0))))'
+_SPIN = b'(module (func (export "spin") (loop (br 0))) (func (export "quick")))'
+#: Beside what the calls run: so many threads, which call a guest between steps of Python, or not.
+LOADS = {"0": (0, False), "2": (2, False), "2, calling": (2, True)}
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Late:
     """
 
     fast: bool
-    busy: int
+    busy: str
     beside: bool
     timeout: float
     overshoots: tuple[float, ...]
@@ -39,16 +41,17 @@ class Late:
         return self.overshoots[min(len(self.overshoots) - 1, int(len(self.overshoots) * share))]
 
 
-def measure(fast: bool, busy: int, calls: int) -> list[Late]:
+def measure(fast: bool, busy: str, calls: int) -> list[Late]:
     """Every deadline by itself, then all of them at once, each in a thread of its own.
 
-    :param busy: threads that run Python all the time meanwhile.
+    :param busy: one of `LOADS`, which runs all the time meanwhile.
     :param calls: how many calls of each deadline by itself.
     """
     chosen = choose_engine(fast)
     module = chosen.compile(wat_to_wasm(_SPIN, _PATH), _PATH)
     linked = link(chosen, module, (), _PATH)
-    with _busy(busy):
+    count, calling = LOADS[busy]
+    with _busy(count, linked if calling else None):
         found = [
             Late(fast, busy, False, timeout, _overshoots(linked, timeout, calls))
             for timeout in TIMEOUTS
@@ -56,8 +59,8 @@ def measure(fast: bool, busy: int, calls: int) -> list[Late]:
         beside: dict[float, tuple[float, ...]] = {}
 
         def run(timeout: float) -> None:
-            count = max(1, int(calls * max(TIMEOUTS) / 2 / timeout))
-            beside[timeout] = _overshoots(linked, timeout, count)
+            some = max(1, int(calls * max(TIMEOUTS) / 2 / timeout))
+            beside[timeout] = _overshoots(linked, timeout, some)
 
         threads = [threading.Thread(target=run, args=(timeout,)) for timeout in TIMEOUTS]
         for thread in threads:
@@ -83,13 +86,16 @@ def _overshoots(linked: Linked, timeout: float, count: int) -> tuple[float, ...]
 
 
 @contextlib.contextmanager
-def _busy(count: int) -> Iterator[None]:
-    """Keep ``count`` threads busy in Python."""
+def _busy(count: int, guest: Linked | None) -> Iterator[None]:
+    """Keep ``count`` threads busy in Python, and in short calls of a guest if there is one."""
     stop = threading.Event()
 
     def work() -> None:
+        quick = guest and guest.instance(Limits(), time.monotonic(), 5.0).function("quick")
         while not stop.is_set():
-            sum(range(100))
+            sum(range(3000 if quick else 100))
+            if quick:
+                quick(0, time.monotonic(), 5.0)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     for thread in threads:
@@ -107,7 +113,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks deadline",
         description="Measure how late endless calls come back after their deadlines: on the machine"
-        " as it is, and beside two busy Python threads. About two minutes.",
+        " as it is, beside two busy Python threads, and beside two that call guests all the time."
+        " About two minutes.",
     )
     made.add_argument("--calls", type=int, default=40, help="calls of each deadline (40)")
     made.add_argument("--public", action="store_true", help="the public API's calls, too: slow")
@@ -120,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     print("| calls | busy threads | side by side | deadline | median | p90 | p99 | max, ms late |")
     print("|---|---|---|---|---|---|---|---|")
     for fast in (True, False) if options.public else (True,):
-        for busy in (0, 2):
+        for busy in LOADS:
             for late in measure(fast, busy, options.calls):
                 print(row(late), flush=True)
     return 0
@@ -131,7 +138,7 @@ def row(late: Late) -> str:
     figures = [late.percentile(share) for share in (0.5, 0.9, 0.99, 1)]
     cells = [
         "fast" if late.fast else "public",
-        str(late.busy),
+        late.busy,
         "yes" if late.beside else "no",
         f"{late.timeout * 1e3:g} ms",
         *(f"{figure:.1f}" for figure in figures),

@@ -40,6 +40,8 @@ THREAD_NAME = "plugin-host-watchdog"
 LONGEST, SHORTEST = 0.025, 0.0005
 #: Seconds after which a look is late: other threads are busy in Python.
 LATE = 0.002
+#: Seconds for which a call waits at most until a late watchdog has looked, and of each nap in it.
+YIELD, NAP = 0.002, 0.0001
 
 
 class Watched(Protocol):
@@ -80,6 +82,8 @@ class Watchdog:
         """Forget the thread: a forked child has none."""
         #: When the watchdog looks next, absolute; infinite while there is no call to watch.
         self.next_look = math.inf
+        #: When it is to be given way, absolute: it is late, since it waits for the GIL.
+        self.late_at = math.inf
         self._pause = LONGEST
         self._looked = self._next_tick = 0.0
         self._rung_at = math.inf  # when look_by last rang, if that has not been seen
@@ -108,6 +112,20 @@ class Watchdog:
             self._resting = False
             if self._thread is None:
                 self._thread = self._start()
+
+    def give_way(self) -> None:
+        """Let a late watchdog have the GIL: sleep until it has looked, or for `YIELD` seconds.
+
+        Whoever waits for the GIL beside threads that give it up and take it again all the time gets
+        it by chance only, and wakes each time for nothing (docs/rationale.md, "Why do calls give a
+        late watchdog way?").
+        """
+        most = monotonic() + YIELD
+        while self.late_at < most:
+            if monotonic() >= most:
+                self.late_at = most + YIELD  # others hold the GIL: it will be its turn
+                return
+            osthread.sleep(NAP)
 
     def _start(self) -> osthread.Handle:
         haste.set(self, True)  # until its first look: it needs the GIL to begin, as all do
@@ -146,7 +164,7 @@ class Watchdog:
         bell, active, look = self._bell, monotonic(), math.inf
         while bell is self._bell:  # another bell: this thread belongs to a process before a fork
             # Until the survey is done, every call rings: it may have begun too late to be seen.
-            self.next_look = math.inf
+            self.next_look = self.late_at = math.inf
             wanted, self._rung_at = min(look, self._rung_at), math.inf
             now = monotonic()
             latest, due, near, tick = self._survey(now, now - wanted > LATE)
@@ -160,6 +178,7 @@ class Watchdog:
                         self._pause, self._thread = LONGEST, None
                         return
             self.next_look = look = min(now + self._pause, max(due, now + SHORTEST))
+            self.late_at = look + SHORTEST
             bell.acquire(True, max(0.0, look - now))
             # Shrunk by short deadlines; grows back when they have stopped coming.
             self._pause = min(LONGEST, self._pause * 1.1)

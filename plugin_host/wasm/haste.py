@@ -14,7 +14,7 @@ import sys
 from .. import osthread
 
 #: For how long a busy thread keeps the others waiting meanwhile, in seconds.
-INTERVAL = 0.0005
+INTERVAL = 0.00002
 
 
 class Haste:

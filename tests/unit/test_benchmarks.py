@@ -47,7 +47,7 @@ def test_deadlines(capsys: pytest.CaptureFixture[str]) -> None:
     table = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [(busy, beside, timeout) for _, busy, beside, timeout, *_ in table] == [
         (busy, beside, timeout)
-        for busy in ("0", "2")
+        for busy in ("0", "2", "2, calling")
         for beside in ("no", "yes")
         for timeout in ("5 ms", "50 ms", "200 ms")
     ]

@@ -274,6 +274,56 @@ def test_a_look_that_waited_for_the_lock_hurries_at_once() -> None:
     assert watchdog._survey(100.005, late=True)[2:] == (False, False)
 
 
+def test_a_late_watchdog_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has looked, so that it gets the GIL."""
+    monkeypatch.setattr(deadline, "YIELD", PATIENCE)
+    watchdog, waits = Watchdog(lambda: None), threading.Event()
+    watchdog.late_at = 0.0
+
+    def nap(_seconds: float) -> None:
+        waits.set()
+        sleep(0.0001)
+
+    monkeypatch.setattr(deadline.osthread, "sleep", nap)
+
+    def look() -> None:
+        assert waits.wait(PATIENCE)
+        watchdog.late_at = math.inf
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    watchdog.give_way()
+    thread.join()
+    assert watchdog.late_at == math.inf
+
+
+def test_a_watchdog_that_does_not_come_is_not_waited_for_again_at_once() -> None:
+    """Threads that hold the GIL are in its way, and not the calls."""
+    watchdog, before = Watchdog(lambda: None), monotonic()
+    watchdog.late_at = 0.0
+    watchdog.give_way()
+    assert watchdog.late_at >= before + 2 * deadline.YIELD
+
+
+def test_a_call_gives_a_late_watchdog_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and not while it is in time."""
+    chosen = choose_engine(True)
+    guest, watchdog = start(linked(chosen, SPIN)), chosen.watchdog
+    guest.write(0, b"\1")
+    ways: list[float] = []
+
+    def give_way() -> None:
+        ways.append(watchdog.late_at)
+        watchdog.late_at = math.inf
+
+    monkeypatch.setattr(watchdog, "give_way", give_way)
+    until(lambda: watchdog.rest() or watchdog._thread is None)
+    assert (call(guest), ways) == (7, [])
+    until(lambda: watchdog.rest() or watchdog._thread is None)
+    watchdog.late_at = 0.0
+    assert (call(guest), ways) == (7, [0.0])
+
+
 def test_haste_ends_with_the_last_who_is_in_a_hurry() -> None:
     """The interval is lowered by the first and put back after the last."""
     usual, mine = sys.getswitchinterval(), Haste()
