@@ -55,15 +55,21 @@ def both(number: int, extra: str = "") -> str:
     )
 
 
+def rolling_out(make_app: MakeApp, folder: Path, text: str | None = None) -> Site:
+    """A site that serves version 1, and another one, or version 2, to a share for an hour."""
+    deploy(folder, both(1), "")
+    site = Site(make_app)
+    assert site.served("ada") == ("1", "1")
+    deploy(folder, text or both(2), ROLLOUT % "1h")
+    until(lambda: "canary" in site.states())
+    return site
+
+
 def test_a_canary_serves_its_share_and_each_client_one_version(
     make_app: MakeApp, folder: Path
 ) -> None:
     """About the share of users meet the new version, always the same ones, in all its hooks."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    assert site.served("ada") == ("1", "1")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     first = [site.served(user) for user in range(200)]
     assert {*first} == {("1", "1"), ("2", "2")}
     assert 30 < first.count(("2", "2")) < 90
@@ -100,11 +106,7 @@ def test_setting_the_clock_ends_no_rollout(
     make_app: MakeApp, folder: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     """Nor makes it longer: here, and in workers that are made afterwards."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + hours * 3600)
     site.host.reconcile()
@@ -119,11 +121,7 @@ def test_a_clock_that_stood_in_the_future_makes_no_rollout_longer(
     make_app: MakeApp, folder: Path
 ) -> None:
     """Where only the clock can tell, since the machine was booted meanwhile, it begins again."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     depot = site.host.depot
     assert depot is not None
     (name, state), *_ = depot.control.read().rollouts.items()
@@ -137,12 +135,8 @@ def test_a_clock_that_stood_in_the_future_makes_no_rollout_longer(
 
 def test_a_canary_that_fails_goes_back(make_app: MakeApp, folder: Path) -> None:
     """By the rule of probation; the version before it serves all again, the digest is out."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
     bad = guests.module({"on_response": guests.TRAP, "which": guests.TRAP})
-    deploy(folder, bad, ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder, bad)
     until(lambda: [site.served(user) for user in range(20)] and site.states() == ["serving"])
     assert {site.served(user) for user in range(50)} == {("1", "1")}
     assert site.host.depot is not None
@@ -153,11 +147,7 @@ def test_a_canary_that_fails_goes_back(make_app: MakeApp, folder: Path) -> None:
 
 def test_the_next_version_takes_the_canarys_place(make_app: MakeApp, folder: Path) -> None:
     """A better file ends the rollout of the one before it; without ``rollout`` it serves all."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     deploy(folder, both(3), "")
     until(lambda: site.served("ada") == ("3", "3"))
     assert site.states() == ["serving"]
@@ -165,11 +155,7 @@ def test_the_next_version_takes_the_canarys_place(make_app: MakeApp, folder: Pat
 
 def test_putting_the_old_file_back_ends_a_rollout(make_app: MakeApp, folder: Path) -> None:
     """The folder decides."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     deploy(folder, both(1), "")
     until(lambda: site.states() == ["serving"])
     assert {site.served(user) for user in range(50)} == {("1", "1")}
@@ -179,11 +165,7 @@ def test_putting_the_canarys_file_back_is_no_error_any_more(
     make_app: MakeApp, folder: Path
 ) -> None:
     """After a file that does not load, the rollout goes on, and the status has no error left."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
 
     def failed() -> bool:
         return any(plugin["load_error"] for plugin in site.host.status()["plugins"])
@@ -197,11 +179,7 @@ def test_putting_the_canarys_file_back_is_no_error_any_more(
 
 def test_a_version_that_was_taken_back_is_rolled_out_again(make_app: MakeApp, folder: Path) -> None:
     """Its time does not go on while another file is there."""
-    deploy(folder, both(1), "")
-    site = Site(make_app)
-    site.served("ada")
-    deploy(folder, both(2), ROLLOUT % "1h")
-    until(lambda: "canary" in site.states())
+    site = rolling_out(make_app, folder)
     deploy(folder, both(1), "")
     until(lambda: site.states() == ["serving"])
     depot = site.host.depot
